@@ -1,0 +1,190 @@
+r"""Find the answer in a text: the last explicit statement of any form, else what the kind of answer suggests.
+
+Forms: \boxed{} and \fbox{} (braces match, unclosed ones are ignored), <answer></answer> (or with square brackets), `ANSWER:`, `the answer is`,
+`answer = `, a heading `Final Answer`, `#### 18`. A statement that holds nothing readable for the kind is no statement.
+
+Bounds: of a longer text the last million characters are read, of those the last 64 statements, and the last 20,000
+characters for an answer that is not stated. An answer has at most 2,000 characters (code: 100,000).
+"""
+
+import re
+from dataclasses import dataclass
+
+from mullover.answers.fallback import FALLBACKS
+from mullover.answers.keys import LONGEST, key
+from mullover.answers.reading import Span, read
+from mullover.types import AnswerSpec
+
+TAIL = 1_000_000
+STATEMENTS = 64
+LONGEST_CODE = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An answer and where it stands: `value == text[start:end]`."""
+
+    value: str  # as written
+    key: str  # equal answers have equal keys
+    start: int
+    end: int
+    stated: bool  # explicitly, or only the last thing of its kind in the text
+
+
+_MARKS = ("\\boxed", "\\fbox", "nswer", "NSWER", "####")
+_SAID = re.compile(
+    r"(?i:nswers?)(?:\s+(?i:choice|option|letter|value)\b|[*_]{1,3}(?=\s*(?:[:：]|(?i:is)\b))|\s*\([^()\n]{0,60}\)"
+    r"|,?\s+(?i:to|for|of|in|when|after|expressed|written)\s[^.:=\n]{1,80}?(?=,?\s+(?i:is|are)\b|[:：]))?"
+    r"(?:\s*[:：][*_]{0,3}(?P<colon>)|\s*=(?P<equals>)|\s+[-–—]\s(?P<dash>)"
+    r"|,?\s+(?i:is|are|was|would be|will be|should be|must be|comes to|equals|becomes)\b(?:\s*,?\s*(?i:therefore|thus|then|indeed|simply|just|clearly|hence|that|be)\b,?)*\s*[:：]?(?P<said>)"
+    r"|[*_]{0,3}\s*\n(?P<heading>))"
+)
+_TAG_END = re.compile(r"[<\[]/\s*answer\s*[>\]]", re.IGNORECASE)
+_HEADING = re.compile(r"(?:^|\n)[ \t]*(?:#+|\*\*|__)[ \t#*\d.]*(?:the\s+)?(?:final\s+|short\s+)?a$", re.IGNORECASE)
+_CONDITION = re.compile(r"\b(?:if|whether|unless|suppose)\s+(?:\w+\s+){0,3}a$", re.IGNORECASE)
+_BARE_NUMBER = re.compile(r"\s{0,2}(-?\d{1,18})\.?\s{0,9}\Z", re.ASCII)  # nearly all answers; worth not reading twice
+_BARE_LETTER = re.compile(r"\s{0,2}\(?([A-Z])\)?\.?\s{0,9}\Z")
+_BARE = {"number": _BARE_NUMBER, "math": _BARE_NUMBER, "choice": _BARE_LETTER}
+_BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
+_UNBRACED = re.compile(r"\s+(\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z]))|(\d)")
+_BLANK = re.compile(r"\s{0,200}(?:-{3,}\s{1,20})?")
+_ALSO = re.compile(r"\s*(?:,\s*(?:and|or)?|and|or|\\text\{\s*(?:and|or)\s*\})\s*(?=\$)")
+_DELIMITERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("__", "__"), ("`", "`"), ('"', '"'), ("“", "”"), ("*", "*"), ("'", "'"))
+
+
+def find(text: str, spec: AnswerSpec = AnswerSpec(), *, truncated: bool = False) -> Found | None:
+    """The last answer that `text` states, else the one its kind suggests, else None. Total and linear.
+
+    Args:
+        truncated: the text was cut at a length limit. Then only explicit statements count, and an open one (`the
+            answer is 4`) at the very end does not: it may have been cut inside 42. A closed box there counts.
+
+    Returns:
+        None if there is no answer; None never votes.
+    """
+    shift = max(0, len(text) - TAIL)
+    tail = text[shift:] if shift else text
+    limit = LONGEST_CODE if spec.kind == "code" else LONGEST
+    span, stated = _stated(tail, spec, truncated, limit), True
+    if span is None and not truncated:
+        span, stated = FALLBACKS[spec.kind](tail, spec), False
+    if span is None or span[1] - span[0] > limit:
+        return None
+    value = tail[span[0] : span[1]]
+    return Found(value, key(value, spec), span[0] + shift, span[1] + shift, stated)
+
+
+def _stated(text: str, spec: AnswerSpec, truncated: bool, limit: int) -> Span | None:
+    """The last readable statement, going back from the end."""
+    at = {mark: text.rfind(mark) for mark in _MARKS}
+    for _ in range(STATEMENTS):
+        mark = max(at, key=at.__getitem__)
+        where = at[mark]
+        if where < 0:
+            return None
+        if mark == "####":
+            span = _hashes(text, where, spec, truncated)
+        elif mark[0] == "\\":
+            span = _box(text, where + len(mark), spec, limit)
+        else:
+            span = _said(text, where, spec, truncated, limit)
+        if span is not None:
+            return span
+        at[mark] = text.rfind(mark, 0, where)
+    return None
+
+
+def _inside(text: str, start: int, end: int, spec: AnswerSpec, whole: bool = True) -> Span | None:
+    if whole and text[start:end].isdecimal() and spec.kind in ("number", "math"):
+        return start, end
+    span = read(text[start:end], spec, whole)
+    return (start + span[0], start + span[1]) if span else None
+
+
+def _box(text: str, at: int, spec: AnswerSpec, limit: int) -> Span | None:
+    start = text.find("{", at, at + 8)
+    if start < 0 or text[at:start].strip():
+        bare = _UNBRACED.match(text, at)
+        return _inside(text, *bare.span(bare.lastindex or 0), spec) if bare else None
+    depth = 0
+    for match in _BRACES.finditer(text, start, start + limit + 2):
+        depth += {"{": 1, "}": -1}.get(match[0], 0)
+        if depth == 0 and match[0] == "}":
+            return _inside(text, start + 1, match.start(), spec)
+    return None
+
+
+def _hashes(text: str, at: int, spec: AnswerSpec, truncated: bool) -> Span | None:
+    """`#### 18` is a statement where it ends the text or is a bare number; else it is a heading."""
+    start = at + 4
+    line = text.find("\n", start)
+    end = len(text) if line < 0 else line
+    if end - start > LONGEST or (truncated and line < 0):
+        return None
+    last = not text[end:].strip()
+    span = _inside(text, start, end, spec)
+    return span if span and (last or (spec.kind == "number" and text[start:end].strip().strip("$").isdecimal())) else None
+
+
+def _said(text: str, at: int, spec: AnswerSpec, truncated: bool, limit: int) -> Span | None:
+    """`<answer>42</answer>`, `ANSWER: 42`, `the answer is 42`."""
+    if text[at - 1 : at] not in ("a", "A"):
+        return None
+    if text[at - 2 : at - 1] in ("<", "[", "/"):
+        return _tag(text, at, spec, truncated, limit) if text[at - 2] != "/" else None
+    said = _SAID.match(text, at)
+    if said is None:
+        return None
+    if said.lastgroup in ("heading", "said"):
+        before = text[max(0, at - 40) : at]
+        if not _HEADING.search(before) if said.lastgroup == "heading" else _CONDITION.search(before):
+            return None
+    bare = _BARE.get(spec.kind)
+    if bare is not None and not truncated and (quick := bare.match(text, said.end())):
+        return quick.span(1)
+    blank = _BLANK.match(text, said.end())
+    start = blank.end() if blank else said.end()
+    span = _delimited(text, start, spec, limit) or _inside(text, start, start + limit + 1, spec, whole=False)
+    if span is None or span[0] - start > limit:
+        return None
+    if truncated and not text[span[1] :].strip(" .*$"):
+        return span if text[span[1] : span[1] + 1] in ("*", "$") or text[span[1] : span[1] + 2] in (". ", ".\n") else None
+    return span
+
+
+def _tag(text: str, at: int, spec: AnswerSpec, truncated: bool, limit: int) -> Span | None:
+    """A tag that is never closed runs to the end, since `</answer>` may have been the stop string."""
+    start = at + 6
+    if text[at + 5 : start] not in (">", "]"):
+        return None
+    closed = _TAG_END.search(text, start, start + limit + 20)
+    if closed is None and (truncated or len(text) - start > limit):
+        return None
+    return _inside(text, start, closed.start() if closed else len(text), spec)
+
+
+def _delimited(text: str, at: int, spec: AnswerSpec, limit: int) -> Span | None:
+    """What stands between the marks that a statement opens with: $...$, \\(...\\), **...**, "..."."""
+    for opener, closer in _DELIMITERS:
+        if not text.startswith(opener, at):
+            continue
+        start = at + len(opener)
+        end = text.find(closer, start, start + limit)
+        while opener == "'" and 0 <= end and text[end + 1 : end + 2].isalnum():  # o'connell
+            end = text.find(closer, end + 1, start + limit)
+        if end < 0 or not text[start:end].strip():
+            continue
+        if opener == "$" and (text[end + 1 : end + 2].isdecimal() or text[start] == " " and text[end - 1] != " " or "\n\n" in text[start:end]):
+            continue  # two prices: $5 and $6
+        if opener in ("'", '"', "`", "*") and "\n" in text[start:end]:
+            continue
+        after = end + len(closer)
+        if text[after : after + 3].lstrip().startswith("="):
+            return None
+        if opener == "$":
+            while (also := _ALSO.match(text, after)) and (close := text.find("$", also.end() + 1, also.end() + limit)) > 0:
+                after = close + 1
+            if after > end + 1:
+                return _inside(text, at, after, spec)
+        return _inside(text, start, end, spec)
+    return None

@@ -1,0 +1,318 @@
+r"""Canonical keys: equal answers have equal keys, so that votes can be counted with a dict.
+
+Pure and total: any str in, a str out, in microseconds; nothing is evaluated. Decisions that others make differently:
+
+- 50% and 50\% are 50, not 1/2 (as in math-verify and the MATH graders); $5, 5 dollars, 5 cm and 90^\circ lose their unit.
+- Numbers are exact: 0.333 is not 1/3. 1.50 = 3/2 = 1 1/2; 1,000 = 1{,}000 = 1\,000, but 1, 2 and (1,234) are no numbers.
+- For kind `math` a list without brackets is in any order, as roots are; (1,2) and [1,2] are ordered and their brackets
+  matter; `x = 5` is 5, and y = 2x + 3 is 2x + 3; an equation is one up to a factor; ± is both signs.
+- For kind `expression` nothing is reordered or computed: votes there are on what was written.
+- An answer that hedges ("7 or maybe 8") is equal to neither number.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from fractions import Fraction
+from functools import lru_cache
+from textwrap import dedent
+
+from mullover.answers.algebra import Unreadable
+from mullover.answers.grammar import canonical
+from mullover.answers.latex import clean
+from mullover.types import AnswerSpec, Kind
+
+LONGEST = 2_000  # characters of an answer that is read as mathematics; longer ones are compared as text
+NESTED = 20  # brackets within brackets of a list
+
+_PLAIN = re.compile(r"([-+]?)(?:(\d{1,300})|([1-9]\d{0,2}(?:,\d{3}){1,99}))?(?:\.(\d{0,300}))?(?:/(\d{1,300}))?", re.ASCII)
+_RATIONAL = re.compile(r"-?\d+(?:/\d+)?")
+_WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf|boxed|fbox|operatorname)\s*\{([^{}]*)\}")
+_LETTERED = re.compile(
+    r"(?:(?:option|choice|answer)\b[\s:]*(?:is\b)?)?[\s({\[*_\"'`$]*([A-Za-z])(?:[)\]}.:*_\"'`$]+(?:\s.*|\w.*)?|\s*)", re.DOTALL | re.IGNORECASE
+)
+_LABEL = re.compile(r"\(?([A-Z])[).:]\s*(?=\S)")
+_NUMBER_TEXT = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
+_MATHEMATICAL = re.compile(r"[\d\\^_=+*/<>|{}()\[\]√π∞±]")
+_FENCED = re.compile(r"\s*```[^\n`]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL)
+_YES_NO = {"yes": "yes", "true": "yes", "y": "yes", "no": "no", "false": "no", "n": "no"}
+_QUOTES = "\"'`“”‘’"
+_PAIRS = {"[": "]", "(": ")", "{": "}"}
+_OPERATORS = {r"\times": "*", r"\cdot": "*", r"\div": "/", r"\left": "", r"\right": "", "$": "", "**": "", r"\(": "", r"\)": "", r"\[": "", r"\]": "", r"\,": ""}
+_OPERATOR = re.compile("|".join(map(re.escape, sorted(_OPERATORS, key=len, reverse=True))))
+_SYMBOLS = str.maketrans({"×": "*", "÷": "/", "−": "-", "–": "-", "·": "*", "⋅": "*", "∗": "*", "∕": "/"})
+_ONES = {w: i for i, w in enumerate(
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+    " eighteen nineteen".split()
+)}  # fmt: skip
+_TENS = {w: 10 * i for i, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+_SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+
+
+def key(value: str, spec: AnswerSpec = AnswerSpec()) -> str:
+    """The text that all answers equal to `value` share; see the top of this file for what counts as equal.
+
+    Total: what cannot be read has its own text, spaces and case aside, as its key. A key is its own key.
+    """
+    return _KEYS[spec.kind](value, spec)
+
+
+def equal(a: str, b: str, spec: AnswerSpec = AnswerSpec()) -> bool:
+    """Whether two answers have one key; math that is equal only by deeper identities is left to `equivalent`."""
+    return a == b or key(a, spec) == key(b, spec)
+
+
+def number_key(value: str, spec: AnswerSpec) -> str:
+    """As kind math, and number words and any unit are read: `five`, `3 million`, `5 m`, `42 red apples`."""
+    if value.isdecimal() and value.isascii():
+        return value.lstrip("0") or "0"
+    if len(value) > LONGEST:
+        return _squeezed(value)
+    return _number_key(value)
+
+
+def math_key(value: str, spec: AnswerSpec) -> str:
+    if value.isdecimal() and value.isascii():
+        return value.lstrip("0") or "0"
+    return _math_key(value) if len(value) <= LONGEST else _squeezed(value)
+
+
+def _plain(value: str) -> str:
+    """The key of -3, 1.50, 1,000 or 3/4, the fast way; "" for anything else."""
+    match = _PLAIN.fullmatch(value)
+    if match is None:
+        return ""
+    sign, digits, grouped, decimals, below = match.groups()
+    whole = (digits or grouped or "").replace(",", "")
+    decimals = decimals.rstrip("0") if decimals else ""
+    if not whole and not decimals or (below and (decimals or not below.strip("0"))):
+        return ""
+    if not decimals and not below:
+        whole = whole.lstrip("0") or "0"
+        return "-" + whole if sign == "-" and whole != "0" else whole
+    return str(Fraction(int(sign + whole + decimals), int(below) if below else 10 ** len(decimals)))
+
+
+@lru_cache(maxsize=8192)
+def _number_key(value: str) -> str:
+    found = _math_key(value)
+    if _RATIONAL.fullmatch(found):
+        return found
+    return worded(value) or _led_by_number(value) or found
+
+
+@lru_cache(maxsize=8192)
+def _math_key(value: str) -> str:
+    if plain := _plain(value):
+        return plain
+    text = clean(value)
+    if not text:
+        return _squeezed(value)
+    if plain := _plain(text):
+        return plain
+    wrapped = _WRAPPED.fullmatch(text)
+    if wrapped and wrapped[1].strip():
+        text = clean(wrapped[1])
+    if _is_words(text) or (wrapped and len(text) > 1 and text.isalpha()):
+        words = worded(text) or text_key(text)
+        return words if len(words) > 3 or words.isdecimal() else f"\\text{{{words}}}"
+    try:
+        return canonical(text)
+    except (Unreadable, RecursionError):
+        return _squeezed(text)
+
+
+def _is_words(text: str) -> bool:
+    """A name or a phrase, not a product of symbols: `Evelyn`, `ACF`, `June`, but not `xy` or `p - q`."""
+    if len(text) < 2 or not all(c.isalpha() or c in " '-" for c in text):
+        return False
+    words = text.split()
+    if any(word in ("pi", "theta", "alpha", "beta", "-") for word in words):
+        return False
+    return max(map(len, words)) > 3 or (len(words) == 1 and text.isupper())
+
+
+def _squeezed(text: str) -> str:
+    """The text of an answer that cannot be read as mathematics."""
+    if "\\" in text or any(c.isdecimal() for c in text[:LONGEST]):
+        return "".join(text.split()).replace("\\left", "").replace("\\right", "")
+    return " ".join(text.split()).casefold()
+
+
+def worded(value: str) -> str:
+    """`twenty-five` and `3 million` as digits; "" if the words are no number."""
+    words = value.casefold().replace("-", " ").replace(",", "").strip(" .*$").split()
+    if not 0 < len(words) <= 20:
+        return ""
+    total, group, seen = 0, 0, False
+    for word in words:
+        if word in _ONES or word in _TENS:
+            group += _ONES.get(word, _TENS.get(word, 0))
+        elif word.isdecimal() and word.isascii() and len(word) < 20:
+            if seen:
+                return ""
+            group += int(word)
+        elif word in _SCALES and seen:
+            group *= _SCALES[word]
+            total, group = (total, group) if word == "hundred" else (total + group, 0)
+        elif word != "and" or not seen:
+            return ""
+        seen = True
+    return str(total + group)
+
+
+_LED = re.compile(r"(?P<n>[-+]?(?:\\frac\{\d+\}\{\d+\}|[\d.]+(?:/\d+)?))%?\s*[A-Za-z][^\d\\=+*<>|{}()\[\]]*")
+_HEDGED = re.compile(r"\b(?:or|and|to|not|but|maybe|possibly|perhaps|else|either|than)\b")
+
+
+def _led_by_number(value: str) -> str:
+    """The number that a phrase without other numbers starts with: `5 m`, `42 red apples a day`."""
+    text = clean(value)
+    led = _LED.fullmatch(text)
+    if led is None or _HEDGED.search(text):
+        return ""
+    found = _math_key(led["n"])
+    return found if _RATIONAL.fullmatch(found) else ""
+
+
+def is_rational(value: str) -> bool:
+    """Whether kind number reads the value as one exact number."""
+    return bool(_RATIONAL.fullmatch(number_key(value, AnswerSpec("number"))))
+
+
+def text_key(value: str, spec: AnswerSpec = AnswerSpec()) -> str:
+    """Case, runs of spaces, quotes and final punctuation do not matter; a plain number is that number."""
+    text = value.strip()
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    if "\\" in text:
+        wrapped = _WRAPPED.fullmatch(text.strip("$ "))
+        text = wrapped[1] if wrapped else text
+    text = " ".join(text.split()).casefold()
+    bare = text.strip("*$ " + _QUOTES).rstrip(".,;:!? " + _QUOTES).strip("*$ " + _QUOTES)
+    if bare[:1].isdecimal() or bare[:1] in ("-", "+"):
+        if len(bare) <= LONGEST and _NUMBER_TEXT.fullmatch(bare) and bare.isascii():
+            return _math_key(bare)
+    return bare or text
+
+
+def choice_key(value: str, spec: AnswerSpec) -> str:
+    """The label of the choice: its letter, or that of the choice whose text this is."""
+    texts = _labelled(spec.choices)
+    text = text_key(value)
+    if text in texts:
+        return texts[text]
+    lettered = _LETTERED.fullmatch(value.strip()[:LONGEST])
+    if lettered and (not texts or lettered[1].upper() in texts.values()):
+        return lettered[1].upper()
+    wrapped = _WRAPPED.search(value[:LONGEST])
+    if wrapped and wrapped[1] != value:
+        return choice_key(wrapped[1], spec)
+    for other, label in texts.items():
+        if _MATHEMATICAL.search(other) and _math_key(other[:LONGEST]) == math_key(value, spec):
+            return label
+    return text
+
+
+@lru_cache(maxsize=512)
+def _labelled(choices: tuple[str, ...]) -> dict[str, str]:
+    """From the key of each choice's text to its label; one-character choices are labels themselves."""
+    if all(len(choice.strip("() .")) == 1 for choice in choices):
+        return {text_key(choice): choice.strip("() .").upper() for choice in choices}
+    found: dict[str, str] = {}
+    for i, choice in enumerate(choices):
+        label = chr(65 + i) if i < 26 else str(i + 1)
+        found.setdefault(text_key(choice), label)
+        found.setdefault(text_key(_LABEL.sub("", choice, count=1)), label)
+    return found
+
+
+def yes_no_key(value: str, spec: AnswerSpec) -> str:
+    text = text_key(value).strip("()[]{}")
+    first = re.match(r"\w*", text)
+    return _YES_NO.get(text, _YES_NO.get(first[0] if first else "", text))
+
+
+def list_key(value: str, spec: AnswerSpec) -> str:
+    """Elements in order; brackets, quotes and spaces do not matter, so `[1, 2]` and `1,2` are one list."""
+    return "[" + ",".join(_elements(value, 0)) + "]"
+
+
+def set_key(value: str, spec: AnswerSpec) -> str:
+    return "{" + ",".join(sorted(set(_elements(value, 0)))) + "}"
+
+
+def _elements(value: str, depth: int) -> list[str]:
+    text = value.strip().strip("$").rstrip(".;").strip()
+    for mark in (r"\left", r"\right", r"\(", r"\)") if "\\" in text else ():
+        text = text.replace(mark, "")
+    text = text.replace(r"\{", "{").replace(r"\}", "}")
+    if text[:1] in _PAIRS and text[-1] == _PAIRS[text[0]] and _closes(text) == len(text) - 1:
+        text = text[1:-1]
+    return [_element(part, depth) for part in _split(text) if part.strip()]
+
+
+def _element(part: str, depth: int) -> str:
+    part = part.strip()
+    if part.startswith("and "):
+        part = part[4:]
+    if part[:1] in _PAIRS and depth < NESTED and _closes(part) == len(part) - 1:
+        return "[" + ",".join(_elements(part, depth + 1)) + "]"
+    bare = part.strip(_QUOTES)
+    found = math_key(bare, AnswerSpec()) if _MATHEMATICAL.search(bare[:LONGEST]) else text_key(bare)
+    return f'"{found}"' if "," in found else found
+
+
+def _closes(text: str) -> int:
+    """Where the bracket that `text` starts with is closed, or -1."""
+    depth = 0
+    for match in re.finditer(r"[\[\](){}]", text):
+        depth += 1 if match[0] in "[({" else -1
+        if depth == 0:
+            return match.start()
+    return -1
+
+
+def _split(text: str) -> list[str]:
+    """At commas, semicolons and line ends outside brackets and double quotes."""
+    parts, depth, start, quoted = [], 0, 0, False
+    for match in re.finditer(r"[\[\](){},;\n\"]", text):
+        if match[0] == '"':
+            quoted = not quoted
+        elif match[0] in "[({":
+            depth += 1
+        elif match[0] in "])}":
+            depth -= 1
+        elif depth <= 0 and not quoted:
+            parts.append(text[start : match.start()])
+            start = match.end()
+    return [*parts, text[start:]]
+
+
+def code_key(value: str, spec: AnswerSpec) -> str:
+    """Dedented, without a fence, trailing spaces and empty lines at either end."""
+    fenced = _FENCED.fullmatch(value)
+    lines = [line.rstrip() for line in (fenced[1] if fenced else value).expandtabs().splitlines()]
+    return dedent("\n".join(lines)).strip("\n")
+
+
+def expression_key(value: str, spec: AnswerSpec) -> str:
+    """As written, without spaces and without `= 24`: (1+2)*8 and 8*(1+2) are two answers."""
+    text = value.translate(_SYMBOLS).partition("=")[0]
+    if "\\" in text or "$" in text or "*" in text:
+        text = _OPERATOR.sub(lambda m: _OPERATORS[m[0]], text)
+    text = re.sub(r"(?<=[\d)]) ?[xX] ?(?=[\d(])", "*", " ".join(text.split()))
+    return text.replace(" ", "").rstrip(".,;:")
+
+
+_KEYS: dict[Kind, Callable[[str, AnswerSpec], str]] = {
+    "number": number_key,
+    "math": math_key,
+    "choice": choice_key,
+    "yes_no": yes_no_key,
+    "text": text_key,
+    "list": list_key,
+    "set": set_key,
+    "code": code_key,
+    "expression": expression_key,
+}

@@ -1,0 +1,206 @@
+"""Which answers are equal although their keys differ: math-verify, asked only about group heads, under a cap.
+
+Keys come first and decide nearly everything. For kind math what is left goes to one worker process, which is started when
+first needed, reused, killed when a vote's seconds are spent, and started again. Where math-verify is not installed,
+nothing is merged. Two answers that are plain numbers are never asked about: there the keys are exact, math-verify rounds.
+"""
+
+import asyncio
+import atexit
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from mullover.answers.keys import equal, is_rational, key
+from mullover.types import AnswerSpec
+
+LONGEST = 300  # characters of an answer that is sent
+REMEMBERED = 10_000  # pairs
+START = 30.0  # seconds the worker may take to import sympy; not counted under a vote's cap
+
+_CHARACTERS = re.compile(r"[\w\s\\{}()\[\].,;:+\-*/^=<>|!%&'$°πθ√∞±≤≥−]*", re.ASCII)
+_UNSAFE = re.compile(
+    r"__|\^\s*\{[^{}]*\^|\^\s*\{[^{}]*\{[^{}]*\^|\^[^{}]\^|\^\s*\{?\s*-?\d{4,}|\d{40,}|\d{4,}\s*!|!\s*!|\)\s*!|\}\s*!"
+    r"|\\(?:int|iint|oint|sum|prod|lim|input|include|def|let|write|read|catcode)\b|\b(?:or|and|maybe|not)\b"
+)
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_LONG_WORD = re.compile(r"[A-Za-z]{4,}")
+
+
+async def merge(heads: Sequence[str], spec: AnswerSpec = AnswerSpec(), *, cap: float = 2.0) -> list[int]:
+    """For each head, the index of the earliest head it equals; its own where there is none.
+
+    Args:
+        heads: one answer per group, in the order first seen.
+        cap: seconds this call may take once the worker is up. When they are spent, what is unsettled stays apart.
+
+    Returns:
+        0, 1, 2, ... for any kind but math, and where math-verify is not installed.
+    """
+    if spec.kind != "math" or not installed():
+        return list(range(len(heads)))
+    return await asyncio.to_thread(_merge, list(heads), spec, cap)
+
+
+async def equivalent(gold: str, value: str, spec: AnswerSpec = AnswerSpec(), *, cap: float = 2.0) -> bool:
+    """Whether `value` is right: the keys are equal or, for kind math, math-verify says so within `cap` seconds."""
+    if equal(gold, value, spec):
+        return True
+    return spec.kind == "math" and (await merge([gold, value], spec, cap=cap))[1] == 0
+
+
+@cache
+def installed() -> bool:
+    return find_spec("math_verify") is not None
+
+
+def safe(answer: str) -> bool:
+    """Short, balanced, of mathematical characters, without towers of powers, words or anything that computes forever."""
+    if len(answer) > LONGEST or not _CHARACTERS.fullmatch(answer) or _UNSAFE.search(answer):
+        return False
+    bare = re.sub(r"\\text\s*\{[^{}]*\}", "", answer)
+    return _balanced(answer) and not _LONG_WORD.search(_COMMAND.sub(" ", bare).replace("sqrt", ""))
+
+
+def _balanced(answer: str) -> bool:
+    depth = deepest = 0
+    for match in re.finditer(r"\\.|[{}]", answer):
+        depth += {"{": 1, "}": -1}.get(match[0], 0)
+        deepest = max(deepest, depth)
+        if depth < 0:
+            return False
+    return depth == 0 and deepest <= 8
+
+
+def _merge(heads: list[str], spec: AnswerSpec, cap: float) -> list[int]:
+    vote = _Vote(time.monotonic() + cap)
+    keys = [key(head, spec) for head in heads]
+    first: dict[str, int] = {}
+    earliest: list[int] = []
+    for i, own in enumerate(keys):
+        same = first.get(own)
+        if same is None:
+            candidates = [j for j in dict.fromkeys(earliest) if earliest[j] == j]
+            same = next((j for j in candidates if _WORKER.same(heads[j], heads[i], (keys[j], own), vote)), i)
+        first.setdefault(own, same)
+        earliest.append(same)
+    return earliest
+
+
+@dataclass(slots=True)
+class _Vote:
+    """One call of merge."""
+
+    deadline: float  # on the monotonic clock; put off by what it takes to start the worker
+
+
+class _Worker:
+    """The one process, and what it has answered."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[str] | None = None
+        self.lock = threading.Lock()
+        self.answers: OrderedDict[tuple[str, str], bool] = OrderedDict()
+
+    def same(self, a: str, b: str, keys: tuple[str, str], vote: _Vote) -> bool:
+        """Whether a equals b; False, and not remembered, when the vote's deadline comes first."""
+        if keys in self.answers:
+            return self.answers[keys]
+        if not (safe(a) and safe(b)) or (is_rational(a) and is_rational(b)):
+            return False
+        if not self.lock.acquire(timeout=max(0.0, vote.deadline - time.monotonic())):
+            return False
+        try:
+            vote.deadline += self._up()
+            began = time.monotonic()
+            answer = self._ask(a, b, vote.deadline - began)
+            if answer is not None or time.monotonic() - began > 0.5:
+                self._remember(keys, bool(answer))
+        finally:
+            self.lock.release()
+        return bool(answer)
+
+    def _remember(self, keys: tuple[str, str], answer: bool) -> None:
+        self.answers[keys] = answer
+        while len(self.answers) > REMEMBERED:
+            self.answers.popitem(last=False)
+
+    def _ask(self, a: str, b: str, seconds: float) -> bool | None:
+        """None when there was no answer in time; the process is killed then, and the next question starts another."""
+        process = self.process
+        if process is None or seconds <= 0:
+            return None
+        line = self._exchange(process, json.dumps([a, b]), seconds)
+        if line not in ("true", "false"):
+            self.close()
+            return None
+        return line == "true"
+
+    def _exchange(self, process: subprocess.Popen[str], line: str | None, seconds: float) -> str:
+        """A line out and a line in; a timer that kills is the one way to bound a read on every platform."""
+        assert process.stdin is not None and process.stdout is not None
+        timer = threading.Timer(seconds, process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            if line is not None:
+                process.stdin.write(line + "\n")
+                process.stdin.flush()
+            return process.stdout.readline().strip()
+        except (OSError, ValueError):
+            return ""
+        finally:
+            timer.cancel()
+
+    def _up(self) -> float:
+        """Start the process if there is none; the seconds that took."""
+        if self.process is not None and self.process.poll() is None:
+            return 0.0
+        self.close()
+        began = time.monotonic()
+        root = str(Path(__file__).parents[2])
+        paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "mullover.answers.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+        if self._exchange(self.process, None, START) != "ready":
+            self.close()
+        return time.monotonic() - began
+
+    def close(self) -> None:
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    try:
+                        pipe.close()
+                    except OSError:  # a line that never left the buffer of a process that is gone
+                        pass
+
+    def forget(self) -> None:
+        """In a forked child: the process belongs to the parent."""
+        self.__init__()  # type: ignore[misc]
+
+
+_WORKER = _Worker()
+atexit.register(_WORKER.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_WORKER.forget)

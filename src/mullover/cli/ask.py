@@ -1,0 +1,169 @@
+"""`mull ask`: one question, one answer."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import typer
+
+from mullover.api import as_prompt
+from mullover.cli import say
+from mullover.cli.options import Chosen, chosen, signed
+from mullover.errors import OptionError
+from mullover.openers import open_model
+from mullover.run import Run, run
+from mullover.types import Answer, Prompt, Usage
+
+OWN = {
+    "question": (str, typer.Argument(help="The question; - reads it from stdin."), ...),
+    "json": (bool, typer.Option("--json", help="Print one JSON object."), False),
+}
+
+
+def command(words: Sequence[str]) -> Callable[..., Any]:
+    return signed(ask, words, OWN)
+
+
+def ask(question: str, json: bool, **given: Any) -> int:
+    """Answer, print, keep."""
+    picked = chosen(given)
+    text = sys.stdin.read() if question == "-" else question
+    prompt = as_prompt(text, picked.kind or "text", picked.system)  # type: ignore[arg-type]
+    model = open_model(picked.model)
+    if any(getattr(value, "of_task", False) for value in picked.options.values()):
+        raise OptionError("the scorer `oracle` grades by a task's answers; with ask write oracle:TRUTH")
+    started = time.time()
+    result = asyncio.run(answered(picked, prompt, model, quiet=json))
+    seconds = time.time() - started
+    shown = report(result, picked, model.info.name, seconds)
+    if json:
+        import orjson
+
+        print(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
+    else:
+        answer = result.answer
+        print(clean(answer.value if answer.value is not None else answer.text))
+        if answer.value is None and answer.text:
+            say("no short answer was stated; this is the whole reply")
+        print(cost_line(result, seconds), file=sys.stderr)
+    keep(result, picked, prompt, model.info.name, started, seconds)
+    return 0
+
+
+async def answered(picked: Chosen, prompt: Prompt, model: Any, quiet: bool) -> Run:
+    watch = None if quiet else Watch()
+    return await run(
+        picked.strategy,
+        model,
+        prompt,
+        seed=picked.seed,
+        budget=picked.budget,
+        sampling=picked.sampling,
+        watch=watch,
+        **picked.options,
+    )
+
+
+class Watch:
+    """Tells of the answer so far, on a terminal at once and elsewhere every two seconds."""
+
+    def __init__(self) -> None:
+        self.every = 0.2 if sys.stderr.isatty() else 2.0
+        self.next = time.monotonic() + self.every
+
+    def __call__(self, answer: Answer) -> None:
+        if time.monotonic() >= self.next:
+            self.next = time.monotonic() + self.every
+            print(f"... {clean(str(answer.value))[:60]} ({answer.why})", file=sys.stderr, flush=True)
+
+
+def report(result: Run, picked: Chosen, model: str, seconds: float) -> dict[str, Any]:
+    """What `ask --json` prints."""
+    answer = result.answer
+    return {
+        "answer": answer.value,
+        "text": answer.text,
+        "why": answer.why,
+        "strategy": picked.name,
+        "options": picked.specs,
+        "model": model,
+        "seed": picked.seed,
+        "incomplete": not answer.complete,
+        "oracle": result.oracle,
+        "candidates": [
+            {
+                "value": c.value,
+                "text": c.text,
+                "kind": c.kind,
+                "status": c.status,
+                "parents": list(c.parents),
+                "score": None if c.score is None else c.score.value,
+                "numbers": dict(c.numbers),
+            }
+            for c in answer.candidates
+        ],
+        "usage": {**spent(result.total), "by_role": {role: spent(usage) for role, usage in result.usage.items()}},
+        "seconds": seconds,
+    }
+
+
+def spent(usage: Usage) -> dict[str, Any]:
+    """Usage as every command prints it."""
+    shown = {
+        "calls": usage.calls,
+        "prompt_tokens": usage.prompt_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "seconds": round(usage.seconds, 6),
+    }
+    more = {"retries": usage.retries, "flops": usage.flops, "money": usage.money}
+    return shown | {name: value for name, value in more.items() if value}
+
+
+def cost_line(result: Run, seconds: float) -> str:
+    total = result.total
+    parts = [
+        result.answer.why,
+        f"{total.calls} call{'s' if total.calls != 1 else ''}",
+        f"{total.prompt_tokens} + {total.completion_tokens} tokens (prompt + completion)",
+        f"{seconds:.2f} s",
+    ]
+    if total.money:
+        parts.append(f"cost {total.money:.6g}")
+    if result.oracle:
+        parts.append("ORACLE: the scorer knew the truth")
+    return "; ".join(clean(part) for part in parts)
+
+
+def clean(text: str) -> str:
+    """Model text for a terminal: no control characters but line ends and tabs."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def keep(result: Run, picked: Chosen, prompt: Prompt, model: str, started: float, seconds: float) -> None:
+    """Store the run; that it cannot be stored takes nothing from the answer."""
+    from mullover.errors import StoreError
+    from mullover.store import Done, RunStore, encode, new_folder_for_ask
+
+    manifest = {
+        "identity": {
+            "task": "ask",
+            "question": prompt.question,
+            "model": picked.model or model,
+            "strategy": picked.name,
+            "options": picked.specs,
+            "sampling": picked.sampling,
+            "seed": picked.seed,
+        },
+        "command": sys.argv[1:],
+    }
+    line = encode("question", result, gold=None, correct=None, grades=None, seconds=seconds, started=started)
+    try:
+        store = RunStore.open(new_folder_for_ask(), manifest)
+        store.append(line, Done.of("question", result, None, None, seconds=seconds))
+        store.close({"problems": 1})
+    except (StoreError, OptionError) as error:
+        say(f"not stored: {error}")

@@ -1,0 +1,102 @@
+"""`mull eval`: a task, a model and a strategy in; accuracy and cost out."""
+
+import asyncio
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from mullover.cli import say
+from mullover.cli.ask import spent
+from mullover.cli.options import chosen, signed
+from mullover.cli.progress import Progress
+from mullover.errors import OptionError
+from mullover.evaluate.evaluate import Plan, Result, evaluate
+from mullover.openers import open_model
+from mullover.tasks import load
+
+OWN = {
+    "task": (str, typer.Option("--task", help="A name of `mull tasks`, or a problem file (JSONL)."), ...),
+    "limit": (int | None, typer.Option("--limit", help="The first so many problems."), None),
+    "concurrency": (int, typer.Option("--concurrency", help="Problems at the same time."), 16),
+    "out": (Path | None, typer.Option("--out", help="The run's folder; else one below MULLOVER_HOME/runs."), None),
+    "data": (Path | None, typer.Option("--data", help="The folder of the tasks' data; else MULLOVER_DATA."), None),
+    "json": (bool, typer.Option("--json", help="Print one JSON object."), False),
+}
+
+
+def command(words: Sequence[str]) -> Callable[..., Any]:
+    return signed(run_eval, words, OWN)
+
+
+def run_eval(
+    task: str, limit: int | None, concurrency: int, out: Path | None, data: Path | None, json: bool, **given: Any
+) -> int:
+    """Open what the flags name, evaluate, print."""
+    if limit is not None and limit < 1:
+        raise OptionError(f"--limit is {limit}; it must be at least 1")
+    if concurrency < 1:
+        raise OptionError(f"--concurrency is {concurrency}; it must be at least 1")
+    picked = chosen(given)
+    model = open_model(picked.model)
+    problems = load(task, data=data, kind=picked.kind)  # type: ignore[arg-type]
+    plan = Plan(
+        task=problems,
+        model=model,
+        model_spec=picked.model or model.info.name,
+        strategy=picked.strategy,
+        options=picked.options,
+        specs=picked.specs,
+        sampling=picked.sampling,
+        seed=picked.seed,
+        budget=picked.budget,
+        system=picked.system,
+        limit=limit,
+        concurrency=concurrency,
+        command=tuple(sys.argv[1:]),
+    )
+    resume = f"mull {shlex.join(sys.argv[1:])}"
+    with Progress(min(limit or len(problems.problems), len(problems.problems)), f"{task} {picked.name}") as progress:
+        try:
+            result = asyncio.run(evaluate(plan, out, progress.tell))
+        except KeyboardInterrupt:
+            progress.close()
+            print(f"mull: stopped; what was finished is stored. To go on: {resume}", file=sys.stderr)
+            return 1
+    show(result, json)
+    if result.failed == result.problems and result.problems:
+        say(f"no problem could be asked: {result.first_error}")
+        return 1
+    return 0
+
+
+def show(result: Result, json: bool) -> None:
+    shown = {
+        **result.facts(),
+        "usage": {**spent(result.total), "by_role": {r: spent(u) for r, u in result.usage.items()}},
+    }
+    if json:
+        import orjson
+
+        print(orjson.dumps(shown, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
+        return
+    low, high = result.ci95
+    total = result.total
+    print(
+        f"{result.task}: {result.correct} of {result.problems} right, {result.accuracy:.1%} ({low:.1%} to {high:.1%})"
+    )
+    rest = {"unanswered": result.unanswered, "failed": result.failed, "cut by the budget": result.incomplete}
+    told = ", ".join(f"{count} {what}" for what, count in rest.items() if count)
+    if told:
+        print(f"  of the others, {told}" if "unanswered" in told else f"  {told}")
+    for k, value in result.pass_at.items():
+        if k in (1, result.samples_each):
+            print(f"  pass@{k} {value:.1%}" + (" (the mean of all samples)" if k == 1 else " (some sample is right)"))
+    unit = result.unit
+    print(f"  {total.prompt_tokens} + {total.completion_tokens} {unit} (prompt + completion), {result.seconds:.1f} s")
+    if result.oracle:
+        print("  ORACLE: the scorer knew the truth; this is no result of the strategy")
+    print(f"  {result.run}", file=sys.stderr)

@@ -1,0 +1,201 @@
+"""Spec strings to things: the one table that command line, recipes and server share."""
+
+import os
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from mullover.errors import MulloverError, OptionError
+from mullover.prompts import Style, style
+from mullover.types import AnswerSpec, Candidate, Model, Prompt, Sampling, Score, Scorer, Strategy
+
+Opener = Callable[[str], Any]
+MODEL_FORMS = "replay:FILE, scripted:FILE, toy, toy:FILE"
+
+
+def open_model(spec: str | None = None) -> Model:
+    """The model a spec names; None means MULLOVER_MODEL, or else `pocket`.
+
+    Raises:
+        OptionError: no such model, or its file cannot be read.
+    """
+    spec = spec or os.environ.get("MULLOVER_MODEL") or "pocket"
+    kind, _, rest = spec.partition(":")
+    if spec.startswith(("http://", "https://", "pool:")):
+        raise OptionError(f"servers such as {spec!r} come with the next version; this one has {MODEL_FORMS}")
+    if spec == "pocket":
+        raise OptionError(
+            f"the pocket model is not in this version yet; choose --model or MULLOVER_MODEL: {MODEL_FORMS}"
+        )
+    if kind in MODELS and (rest or kind == "toy"):
+        return MODELS[kind](rest)
+    if kind in MODELS:
+        raise OptionError(f"the model {spec!r} lacks its file; write {kind}:FILE")
+    if Path(spec).is_dir():
+        raise OptionError(
+            f"models from a directory such as {spec!r} come with a later version; this one has {MODEL_FORMS}"
+        )
+    raise OptionError(f"no model {spec!r}; there are {MODEL_FORMS}")
+
+
+def _toy(path: str) -> Model:
+    from mullover.backends.toy import open_toy
+
+    return open_toy(path)
+
+
+def _scripted(path: str) -> Model:
+    from mullover.backends.scripted import open_scripted
+
+    return open_scripted(path)
+
+
+def _replay(spec: str) -> Model:
+    from mullover.backends.replay import Replay
+
+    path, mark, converter = spec.rpartition("#")
+    if mark and not Path(spec).exists():
+        return Replay(path, converter)
+    return Replay(spec)
+
+
+MODELS: Mapping[str, Callable[[str], Model]] = {"toy": _toy, "scripted": _scripted, "replay": _replay}
+
+
+@dataclass(frozen=True, slots=True)
+class OracleOfTask:
+    """Stands for each problem's own truth until `evaluate` knows the problem."""
+
+    of_task: bool = True
+    oracle: bool = True
+
+    async def __call__(self, prompt: Prompt, candidates: Sequence[Candidate]) -> list[Score]:
+        raise OptionError("the scorer `oracle` needs a task; for one question write oracle:TRUTH")
+
+
+def open_scorer(spec: str) -> Scorer:
+    """`judge:MODEL`, `likelihood`, `oracle` (of a task), `oracle:TRUTH`, or `module:function`, called without arguments.
+
+    Raises:
+        OptionError: no such scorer.
+    """
+    name, _, rest = spec.partition(":")
+    if name in SCORERS:
+        return SCORERS[name](rest)
+    if rest.isidentifier():
+        return _outside(spec, name, rest)
+    raise OptionError(f"no scorer {spec!r}; there are judge:MODEL, likelihood, oracle, or module:function")
+
+
+def _outside(spec: str, module: str, name: str) -> Scorer:
+    try:
+        made = getattr(import_module(module), name, None)
+    except ModuleNotFoundError:
+        made = None
+    if not callable(made):
+        raise OptionError(f"no scorer {spec!r}; there is no function {name} in a module {module}")
+    scorer: Scorer = made()
+    return scorer
+
+
+def _judge(rest: str) -> Scorer:
+    from mullover.scorers.judge import Judge
+
+    return Judge(open_model(rest or None))
+
+
+def _likelihood(rest: str) -> Scorer:
+    from mullover.scorers.likelihood import likelihood
+
+    return likelihood()
+
+
+def _oracle(truth: str) -> Scorer:
+    from mullover.scorers.exact import exact
+    from mullover.scorers.oracle import Oracle
+
+    return Oracle(exact(truth, AnswerSpec("math"))) if truth else OracleOfTask()
+
+
+SCORERS: Mapping[str, Callable[[str], Scorer]] = {"judge": _judge, "likelihood": _likelihood, "oracle": _oracle}
+
+
+def open_strategy(spec: str) -> Strategy:
+    from mullover.strategies import load
+
+    return load(spec)
+
+
+def _bool(word: str) -> bool:
+    if word.lower() not in ("yes", "no", "true", "false", "on", "off"):
+        raise ValueError("say yes or no")
+    return word.lower() in ("yes", "true", "on")
+
+
+OPENERS: Mapping[Any, Opener] = {
+    int: int,
+    float: float,
+    str: str,
+    bool: _bool,
+    Model: open_model,
+    Scorer: open_scorer,
+    Style: style,
+    Strategy: open_strategy,
+}
+
+
+def openable(kind: Any) -> bool:
+    """Can a spec string be opened as this kind of option?"""
+    return kind in OPENERS or get_origin(kind) is Literal or _optional(kind) is not None
+
+
+def opened(name: str, kind: Any, word: str) -> Any:
+    """The option `name` from the word a user wrote.
+
+    Raises:
+        OptionError: the word is no value of this kind.
+    """
+    if (inner := _optional(kind)) is not None:
+        return None if word.lower() == "none" else opened(name, inner, word)
+    if get_origin(kind) is Literal:
+        if word not in get_args(kind):
+            raise OptionError(f"{name} is {word!r}; it must be one of {', '.join(map(str, get_args(kind)))}")
+        return word
+    if kind not in OPENERS:
+        raise OptionError(f"{name} cannot be given as text; use it from Python")
+    try:
+        return OPENERS[kind](word)
+    except MulloverError:
+        raise
+    except ValueError as error:
+        raise OptionError(f"{name} is {word!r}, which is no {kind.__name__}: {error}") from None
+
+
+def _optional(kind: Any) -> Any:
+    """X of `X | None`, else None."""
+    if get_origin(kind) not in (types.UnionType, typing.Union):
+        return None
+    inner = [arg for arg in get_args(kind) if arg is not type(None)]
+    return inner[0] if len(inner) == 1 and len(get_args(kind)) == 2 else None
+
+
+def thinking(word: str) -> bool | str | int:
+    """on, off, an effort (low, medium, high ...) or a budget in tokens."""
+    if word.lower() in ("on", "off", "yes", "no", "true", "false"):
+        return _bool(word)
+    return int(word) if word.isdigit() else word
+
+
+def sampling_words(**words: Any) -> dict[str, Any]:
+    """Those that the user said, checked.
+
+    Raises:
+        OptionError: a value that no sampling can have.
+    """
+    said = {name: value for name, value in words.items() if value is not None}
+    Sampling(**said)
+    return said
