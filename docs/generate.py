@@ -3,17 +3,21 @@
 `--check` writes nothing and fails if anything is stale.
 """
 
-import io
+import inspect
 import os
 import re
 import shlex
 import subprocess
 import sys
 import tempfile
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
-from mullover.cli import HELP, main
+from typer.models import OptionInfo
+
+from mullover.cli import HELP
 from mullover.cli.strategies import row
 from mullover.strategies import names
 
@@ -35,20 +39,38 @@ def strategies_page() -> str:
 
 
 def commands_page() -> str:
-    parts = ["# Commands\n\nGenerated from the command line by `make docs`.\n"]
-    for words in [[], *([name] for name in HELP), *(["runs", name] for name in ("ls", "show", "export"))]:
-        shown = said([*words, "--help"])
-        parts.append(f"## mull {' '.join(words)}".rstrip() + f"\n\n```\n{shown}\n```\n")
+    parts = ["# Commands\n\nGenerated from the command line's tables by `make docs`.\n"]
+    for name, text in HELP.items():
+        module = import_module(f"mullover.cli.{name}")
+        if name != "runs":
+            parts.append(f"## mull {name}\n\n{text}\n\n{flags(module.command([]))}")
+            continue
+        for sub in module.app.registered_commands:
+            told = " ".join((sub.callback.__doc__ or "").split("\n\n")[0].split())
+            parts.append(f"## mull runs {sub.name or sub.callback.__name__}\n\n{told}\n\n{flags(sub.callback)}")
+    parts.append(
+        "Exit codes: 0; 2 for a mistake of the user, with one line that says what and what to do; 1 for the rest.\n"
+    )
     return "\n".join(parts)
 
 
-def said(words: list[str]) -> str:
-    """The help of a command as plain text 100 columns wide, wherever it is made."""
-    os.environ.update(COLUMNS="100", TERMINAL_WIDTH="100", NO_COLOR="1", TERM="dumb")
-    out = io.StringIO()
-    with redirect_stdout(out), redirect_stderr(out):
-        main(words)
-    return "\n".join(line.rstrip() for line in out.getvalue().strip().splitlines())
+def flags(command: Callable[..., object]) -> str:
+    """A table of the arguments and options of one command."""
+    rows = []
+    for p in inspect.signature(command, eval_str=True).parameters.values():
+        kind, info = get_args(p.annotation)
+        is_flag = isinstance(info, OptionInfo)
+        said = info.default if isinstance(info.default, str) else f"--{p.name.replace('_', '-')}"
+        name = said if is_flag else p.name.upper()
+        takes = "" if kind is bool or not is_flag else f" {word(kind)}"
+        shown = "" if p.default in (None, False, "", inspect.Parameter.empty, ...) else f" Default: {p.default}."
+        rows.append(f"| `{name}{takes}` | {' '.join((info.help or '').split()).replace('|', chr(92) + '|')}{shown} |")
+    return "\n".join(["| | |", "|---|---|", *rows]) + "\n"
+
+
+def word(kind: object) -> str:
+    kinds = [k for k in get_args(kind) if k is not type(None)] or [kind]
+    return {"str": "TEXT", "int": "N", "float": "X", "Path": "PATH"}.get(getattr(kinds[0], "__name__", ""), "TEXT")
 
 
 def strategies_table() -> str:

@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backends": NOUNS | {"engine", "answers"},
     "tasks": NOUNS | {"answers", "prompts", "scorers"},
     "wrappers": NOUNS,
-    "run": ROAD,
+    "run": ROAD | {"prompts"},
     "store": ROAD | {"run"},
     "laws": ROAD | {"run", "backends", "answers", "prompts"},
     "evaluate": ROAD | {"run", "store", "tasks", "scorers", "answers"},

@@ -78,7 +78,7 @@ class OracleOfTask:
 
 
 def open_scorer(spec: str) -> Scorer:
-    """`judge:MODEL`, `likelihood`, `oracle` (of a task), `oracle:TRUTH`, or `module:function`, called without arguments.
+    """`judge:MODEL`, `likelihood`, `oracle` (of a task), `oracle:TRUTH`, or what `module:function` returns.
 
     Raises:
         OptionError: no such scorer.

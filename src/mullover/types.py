@@ -144,6 +144,8 @@ class Sampling:
             raise OptionError(f"top_p is {self.top_p}; it must be in (0, 1]")
         if self.top_k < 0:
             raise OptionError(f"top_k is {self.top_k}; use 0 for all tokens or a positive number")
+        if self.top_logprobs < 0:
+            raise OptionError(f"top_logprobs is {self.top_logprobs}; use 0 for none or a positive number")
         if not 0 <= self.min_p <= 1:
             raise OptionError(f"min_p is {self.min_p}; it must be in [0, 1]")
         if self.max_tokens < 1:

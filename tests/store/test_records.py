@@ -179,10 +179,17 @@ def test_what_json_has_no_word_for_is_written_as_text_and_never_refused() -> Non
 
 def test_prompts_and_texts_are_written_once(vote: Callable[..., Run]) -> None:
     run = vote(7, 16)
-    run = replace(run, calls=run.calls * 5)
+    run = replace(run, calls=(run.calls[0], *[replace(vote(7, 2).calls[0], role="judge") for _ in range(4)]))
     line = written(run)
     assert line.count(b"What is 7 + 1?") == 1
-    assert line.count(b"step 3") == 5  # once a call, however many candidates and answers were read from it
+    assert line.count(b"step 3") == 1  # of 16 samples, 16 candidates and an answer
+
+
+def test_a_sample_that_two_calls_share_is_written_out_where_it_is_used(vote: Callable[..., Run]) -> None:
+    run = vote(7)
+    twice = replace(run, calls=run.calls * 2)
+    assert decode(written(twice)).run == twice
+    assert b'"at"' not in written(twice)
 
 
 def test_candidates_hold_the_very_samples_of_the_calls(vote: Callable[..., Run]) -> None:

@@ -92,13 +92,14 @@ class TestResuming:
             store.append(*record(2))
         assert ids(folder) == ["p1", "p2"]
 
+    @pytest.mark.parametrize("broken", [b"nonsense", b'{"v":1}', b'{"v":1,"id":"p9","usage":3}', b'{"v":9,"id":"p9"}'])
     def test_a_broken_line_in_the_middle_is_named_and_nothing_is_touched(
-        self, folder: Path, opened: Opened, record: Record
+        self, folder: Path, opened: Opened, record: Record, broken: bytes
     ) -> None:
         with opened(folder) as store:
             store.append(*record(1))
         with open(folder / NAME, "ab") as file:
-            file.write(b"nonsense\n" + record(2)[0])
+            file.write(broken + b"\n" + record(2)[0])
         before = (folder / NAME).read_bytes()
         with pytest.raises(StoreError, match=r"problems\.jsonl line 2"):
             opened(folder)
@@ -167,6 +168,12 @@ class TestTheFolder:
 
     def test_each_question_has_a_folder_of_its_own(self) -> None:
         assert len({new_folder_for_ask() for _ in range(20)}) > 15
+
+    def test_what_a_killed_process_left_half_written_is_cleared_away(self, folder: Path, opened: Opened) -> None:
+        folder.mkdir(parents=True)
+        (folder / "run.json.123.tmp").write_text("{")
+        opened(folder).close()
+        assert sorted(path.name for path in folder.iterdir()) == ["lock", "problems.jsonl", "run.json"]
 
     def test_a_damaged_manifest_is_named(self, folder: Path, opened: Opened) -> None:
         opened(folder).close()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -159,11 +160,11 @@ def _show_run(folder: Path, index: Index, json: bool, everything: bool) -> None:
         raise StoreError(f"{folder} could not be read")
     facts, rows = _facts(listed), index.problems(folder, -1 if everything or json else ROWS)
     if json:
-        problems = [{"id": r.id, "correct": r.correct, "answer": r.answer, "tokens": r.tokens} for r in rows]
+        problems = [{"id": r.id, "correct": r.correct, "answer": r.answer, "error": r.error} for r in rows]
         _print_json({**facts, **content, "problems": problems})
         return
     console = _console()
-    _print_header(console, folder, facts, content["identity"])
+    _print_header(console, folder, facts, content)
     table = _table("", "problem", "answer", "gold", "agreement", "tokens")
     for row in rows:
         stored = decode(line_at(folder / NAME, row.offset, row.length))
@@ -176,17 +177,20 @@ def _show_run(folder: Path, index: Index, json: bool, everything: bool) -> None:
         console.print(_text(f"and {rest} more; --all shows them", "dim"))
 
 
-def _print_header(console: Console, folder: Path, facts: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    console.print(_text(f"{facts['task']}  {facts['model']}  {facts['strategy']}", "bold"))
+def _print_header(console: Console, folder: Path, facts: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+    identity, result = content["identity"], content.get("result", {})
     rest = {k: v for k, v in identity.items() if k not in ("task", "model", "strategy") and v not in (None, "", {}, [])}
+    console.print(_text(f"{facts['task']}  {facts['model']}  {facts['strategy']}", "bold"))
     console.print(_text("; ".join(f"{name} {_said(value)}" for name, value in rest.items())))
     if facts["accuracy"] is not None:
         low, high = facts["ci95"]
         failed = f", {facts['failed']} failed" if facts["failed"] else ""
-        right = f"{facts['correct']} of {facts['problems']} right"
-        console.print(_text(f"{right}, {facts['accuracy']:.1%} ({low:.1%} to {high:.1%}){failed}"))
+        oracle = "; ORACLE: the scorer knew the truth" if result.get("oracle") else ""
+        right = f"{facts['correct']} of {facts['problems']} right, {facts['accuracy']:.1%}"
+        console.print(_text(f"{right} ({low:.1%} to {high:.1%}){failed}{oracle}"))
     seconds = "" if facts["seconds"] is None else f", {facts['seconds']:.1f} s"
-    console.print(_text(f"{facts['tokens']:,} tokens{seconds}, {facts['status']}, {facts['created']}"))
+    unit = result.get("unit", "tokens")
+    console.print(_text(f"{facts['tokens']:,} {unit}{seconds}, {facts['status']}, {facts['created']}"))
     console.print(_text(str(folder), "dim"))
 
 
@@ -206,7 +210,7 @@ def _ballots(stored: Stored) -> list[Ballot]:
 
     answer, right = stored.answer, stored.right
     expects = stored.run.calls[0].prompt.expects if stored.run.calls else None
-    parents = {parent for candidate in answer.candidates for parent in candidate.parents}
+    parents = {parent for each in answer.candidates for parent in each.parents}
     ballots: dict[str | None, Ballot] = {}
     if answer.value is not None:
         ballots[key(answer.value, expects) if expects else answer.value] = Ballot(answer.value, True, stored.correct)
@@ -230,8 +234,7 @@ def _agreement(stored: Stored) -> str:
 def _show_problem(stored: Stored, everything: bool) -> None:
     console, answer = _console(), stored.answer
     if stored.run.calls:
-        console.print(_text(stored.run.calls[0].prompt.question), soft_wrap=True)
-        console.print()
+        console.print(_text(f"{stored.run.calls[0].prompt.question}\n"), soft_wrap=True)
     mark, style = MARKS[stored.correct]
     told = "no answer" if answer.value is None else answer.value
     gold = "" if stored.gold is None else f"   gold {stored.gold}"
@@ -342,10 +345,8 @@ def _print_call(console: Console, number: int, call: Call) -> None:
     for i, (sample, seed) in enumerate(zip_longest(call.samples, call.seeds)):
         say(f"-- sample {i}: {sample.finish}, seed {seed}, {_spent(sample.usage)} {sample.error}", "bold")
         say(sample.text)
-    for i, score in enumerate(call.scores):
-        say(f"-- score {i}: {score.value} {score.why}")
-    if call.error:
-        say(f"failed: {call.error}", "yellow")
+    say("\n".join([f"-- score {i}: {score.value} {score.why}" for i, score in enumerate(call.scores)]))
+    say(f"failed: {call.error}" if call.error else "", "yellow")
 
 
 def _spent(usage: Usage) -> str:
@@ -377,12 +378,10 @@ def _table(*names: str) -> Any:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    right, folded = {"right", "of", "tokens", "seconds", "accuracy"}, {"run", "answer"}
     for name in names:
-        side: Any = "right" if name in right else "left"
-        table.add_column(
-            name, justify=side, no_wrap=name not in folded, overflow="fold" if name in folded else "ellipsis"
-        )
+        fold = name in ("run", "answer")
+        side: Any = "right" if name in ("right", "of", "tokens", "seconds", "accuracy") else "left"
+        table.add_column(name, justify=side, no_wrap=not fold, overflow="fold" if fold else "ellipsis")
     return table
 
 
@@ -397,6 +396,4 @@ def _console() -> Console:
 
 def _print_json(value: Mapping[str, Any] | Iterable[Any]) -> None:
     """In ASCII, so that no text in it can command a terminal."""
-    import json
-
-    print(json.dumps(value, indent=1, default=str))
+    print(dumps(value, indent=1, default=str))

@@ -282,7 +282,7 @@ class Index:
             return
         try:
             work()
-        except (sqlite3.Error, StoreError) as error:
+        except (sqlite3.Error, OSError) as error:
             self._broken = True
             warn(f"the index of runs is not kept up: {error}")
 

@@ -1,10 +1,10 @@
-"""A finished problem as one line of JSON, and that line without its clocks.
+"""A finished problem as one line of JSON.
 
 A field that has its default is left out. What repeats is written once: prompts and segments stand in
 tables that calls point into, and a candidate or an answer points at the sample it was read from.
 Every number of seconds is under `clock`, so that two runs can be compared without it.
 
-Source: none; the layout is ours. `stored.py` reads it.
+`stored.py` reads it, `canonical.py` compares it.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class _Writer:
         self._at: dict[tuple[int, int, str], int] = {}
         self._prompts: dict[str, int] = {}
         self._segments: dict[Segment, int] = {}
-        self.places: dict[int, tuple[int, int]] = {}  # id of a sample -> its call, and its place in it
+        self.places: dict[int, tuple[int, int] | None] = {}  # id of a sample -> its call, and its place in it
 
     def call(self, call: Call) -> dict[str, Any]:
         out: dict[str, Any] = {"prompt": self.prompt(call.prompt)}
@@ -216,7 +216,12 @@ class _Writer:
         """Remember where each sample stands, for what points at it."""
         for c, call in enumerate(calls):
             for s, sample in enumerate(call.samples):
-                at = self.places[id(sample)] = (c, s)
+                at = (c, s)
+                known = self.places.setdefault(id(sample), at)
+                if known is not at and known is not None and known[0] != c:
+                    self.places[id(sample)] = (
+                        None  # one object in two calls: which is meant would depend on their order
+                    )
                 self.first.setdefault(sample.text, at)
 
     def candidate(self, candidate: Candidate) -> dict[str, Any]:

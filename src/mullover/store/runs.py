@@ -25,8 +25,7 @@ from mullover.store.index import Index, RunRow
 from mullover.store.journal import NAME, Journal, line_at
 from mullover.store.lock import NAME as LOCK
 from mullover.store.lock import Lock
-from mullover.store.scan import scan
-from mullover.store.stored import parse
+from mullover.store.scan import scan, summary
 
 
 class RunStore:
@@ -64,9 +63,11 @@ class RunStore:
             strangers = {path.name for path in folder.iterdir() if not path.name.endswith(".tmp")} - {LOCK}
         if strangers and manifests.NAME not in strangers:
             raise OptionError(f"{folder} holds {min(strangers)} but no run; choose another --out or an empty folder")
-        with ExitStack() as opened:
+        with ExitStack() as opened, told(folder):
             lock = Lock(folder)
             opened.callback(lock.close)
+            for part in folder.glob(f"{manifests.NAME}.*.tmp"):  # of a process that was killed
+                part.unlink(missing_ok=True)
             stored = manifests.load(folder)
             if stored is None or fresh:
                 content, before = manifests.new(manifest), "stopped"
@@ -76,8 +77,7 @@ class RunStore:
             manifests.save(folder, content)
             journal = Journal(folder / NAME)
             opened.callback(journal.close)
-            with told(folder):
-                sync_folder(folder)
+            sync_folder(folder)
             store = cls(folder, lock, content, before, journal)
             opened.pop_all()
         return store
@@ -142,7 +142,7 @@ class RunStore:
             return
         tail = line_at(path, end, self._journal.size - end)
         try:
-            done = Done.read(parse(tail))
+            done = summary(tail)
         except StoreError:
             self._journal.cut(end)
         else:  # only its newline is missing

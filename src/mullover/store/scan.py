@@ -29,6 +29,19 @@ def scan(path: Path, start: int = 0) -> Iterator[Row]:
                 f"{path} {where}: {broken[1]}; mend or delete that line, the others are whole"
             ) from broken[1]
         try:
-            yield offset, len(line), Done.read(parse(line))
+            yield offset, len(line), summary(line)
         except StoreError as error:
             broken = number, error
+
+
+def summary(line: bytes) -> Done:
+    """What the tally needs of a record.
+
+    Raises:
+        StoreError: it is none.
+    """
+    record = parse(line)
+    try:
+        return Done.read(record)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"the record of {record['id']} is damaged: {error!r}") from error

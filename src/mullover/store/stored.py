@@ -82,7 +82,7 @@ def decode(line: bytes) -> Stored:
     record = parse(line)
     try:
         return _stored(record)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(f"the record of {record['id']} is damaged: {error!r}") from error
 
 
