@@ -23,6 +23,7 @@ from mullover.strategies import names
 
 ROOT = Path(__file__).parents[1]
 MARK = re.compile(r"(<!-- (table|run):([^\n]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+CODE = re.compile(r"(```python\n)(.*?)(```\n\n[^\n]*\n\n<!-- python -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
 def strategies_page() -> str:
@@ -106,7 +107,11 @@ def readme() -> str:
         made = strategies_table() if found[2] == "table" else transcript(found[3].strip())
         return f"{found[1]}{made}{found[5]}"
 
-    return MARK.sub(fill, (ROOT / "README.md").read_text())
+    def ran(found: re.Match[str]) -> str:
+        done = subprocess.run([sys.executable, "-c", found[2]], capture_output=True, text=True, check=True)
+        return f"{found[1]}{found[2]}{found[3]}```\n{done.stdout}```\n{found[5]}"
+
+    return CODE.sub(ran, MARK.sub(fill, (ROOT / "README.md").read_text()))
 
 
 def write(check: bool) -> int:

@@ -22,7 +22,7 @@ Record = Callable[..., tuple[bytes, Done]]
 
 
 def mull(*words: str) -> Result:
-    result = CliRunner().invoke(app, words)
+    result = CliRunner(env={"COLUMNS": "160"}).invoke(app, words)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

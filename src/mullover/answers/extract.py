@@ -11,13 +11,12 @@ import re
 from dataclasses import dataclass
 
 from mullover.answers.fallback import FALLBACKS
-from mullover.answers.keys import LONGEST, key
+from mullover.answers.keys import LONGEST, LONGEST_CODE, is_rational, key
 from mullover.answers.reading import Span, read
 from mullover.types import AnswerSpec
 
 TAIL = 1_000_000
 STATEMENTS = 64
-LONGEST_CODE = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +32,24 @@ class Found:
 
 _MARKS = ("\\boxed", "\\fbox", "nswer", "NSWER", "####")
 _SAID = re.compile(
-    r"(?i:nswers?)(?:\s+(?i:choice|option|letter|value)\b|[*_]{1,3}(?=\s*(?:[:：]|(?i:is)\b))|\s*\([^()\n]{0,60}\)"
-    r"|,?\s+(?i:to|for|of|in|when|after|expressed|written)\s[^.:=\n]{1,80}?(?=,?\s+(?i:is|are)\b|[:：]))?"
-    r"(?:\s*[:：][*_]{0,3}(?P<colon>)|\s*=(?P<equals>)|\s+[-–—]\s(?P<dash>)"
-    r"|,?\s+(?i:is|are|was|would be|will be|should be|must be|comes to|equals|becomes)\b(?:\s*,?\s*(?i:therefore|thus|then|indeed|simply|just|clearly|hence|that|be)\b,?)*\s*[:：]?(?P<said>)"
-    r"|[*_]{0,3}\s*\n(?P<heading>))"
+    r"(?i:nswers?)(?:\s{1,9}(?i:choice|option|letter|value)\b|[*_]{1,3}(?=\s{0,9}(?:[:：]|(?i:is)\b))|\s{0,9}\([^()\n]{0,60}\)"
+    r"|,?\s{1,9}(?i:to|for|of|in|when|after|expressed|written)\s[^.:=\n]{1,80}?(?=,?\s{1,9}(?i:is|are)\b|[:：]))?"
+    r"(?:\s{0,9}[:：][*_]{0,3}(?P<colon>)|\s{0,9}=(?P<equals>)|[ \t]{1,3}[-–—][ \t](?P<dash>)"
+    r"|,?\s{1,9}(?i:is|are|was|would be|will be|should be|must be|comes to|equals|becomes)\b(?:\s{0,9},?\s{0,9}(?i:therefore|thus|then|indeed|simply|just|clearly|hence|that|be)\b,?)*\s{0,9}[:：]?(?P<said>)"
+    r"|[*_]{0,3}\s{0,9}\n(?P<heading>))"
 )
-_TAG_END = re.compile(r"[<\[]/\s*answer\s*[>\]]", re.IGNORECASE)
+_TAG_END = re.compile(r"[<\[]/\s?answer\s?[>\]]", re.IGNORECASE)
 _HEADING = re.compile(r"(?:^|\n)[ \t]*(?:#+|\*\*|__)[ \t#*\d.]*(?:the\s+)?(?:final\s+|short\s+)?a$", re.IGNORECASE)
 _CONDITION = re.compile(r"\b(?:if|whether|unless|suppose)\s+(?:\w+\s+){0,3}a$", re.IGNORECASE)
+_HEADED = re.compile(r"(?:step|part|case|method|solution|final|answer|conclusion|note)\b", re.IGNORECASE)
 _BARE_NUMBER = re.compile(r"\s{0,2}(-?\d{1,18})\.?\s{0,9}\Z", re.ASCII)  # nearly all answers; worth not reading twice
 _BARE_LETTER = re.compile(r"\s{0,2}\(?([A-Z])\)?\.?\s{0,9}\Z")
 _BARE = {"number": _BARE_NUMBER, "math": _BARE_NUMBER, "choice": _BARE_LETTER}
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
-_UNBRACED = re.compile(r"\s+(\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z]))|(\d)")
+_UNBRACED = re.compile(r"\s{1,9}(\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z]))|(\d)")
 _BLANK = re.compile(r"\s{0,200}(?:-{3,}\s{1,20})?")
-_ALSO = re.compile(r"\s*(?:,\s*(?:and|or)?|and|or|\\text\{\s*(?:and|or)\s*\})\s*(?=\$)")
-_DELIMITERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("__", "__"), ("`", "`"), ('"', '"'), ("“", "”"), ("*", "*"), ("'", "'"))
+_ALSO = re.compile(r"\s{0,9}(?:,\s{0,9}(?:and|or)?|and|or)\s{0,9}(?=\$)")
+_DELIMITERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("`", "`"), ('"', '"'), ("“", "”"), ("*", "*"), ("'", "'"))
 
 
 def find(text: str, spec: AnswerSpec = AnswerSpec(), *, truncated: bool = False) -> Found | None:
@@ -71,17 +71,19 @@ def find(text: str, spec: AnswerSpec = AnswerSpec(), *, truncated: bool = False)
     if span is None or span[1] - span[0] > limit:
         return None
     value = tail[span[0] : span[1]]
+    if value.casefold() == "[invalid]":  # what other tools write where they found nothing
+        return None
     return Found(value, key(value, spec), span[0] + shift, span[1] + shift, stated)
 
 
 def _stated(text: str, spec: AnswerSpec, truncated: bool, limit: int) -> Span | None:
     """The last readable statement, going back from the end."""
-    at = {mark: text.rfind(mark) for mark in _MARKS}
+    at = {mark: where for mark in _MARKS if (where := text.rfind(mark)) >= 0}
     for _ in range(STATEMENTS):
-        mark = max(at, key=at.__getitem__)
-        where = at[mark]
-        if where < 0:
+        if not at:
             return None
+        mark = max(at, key=at.__getitem__) if len(at) > 1 else next(iter(at))
+        where = at[mark]
         if mark == "####":
             span = _hashes(text, where, spec, truncated)
         elif mark[0] == "\\":
@@ -91,6 +93,8 @@ def _stated(text: str, spec: AnswerSpec, truncated: bool, limit: int) -> Span | 
         if span is not None:
             return span
         at[mark] = text.rfind(mark, 0, where)
+        if at[mark] < 0:
+            del at[mark]
     return None
 
 
@@ -115,15 +119,16 @@ def _box(text: str, at: int, spec: AnswerSpec, limit: int) -> Span | None:
 
 
 def _hashes(text: str, at: int, spec: AnswerSpec, truncated: bool) -> Span | None:
-    """`#### 18` is a statement where it ends the text or is a bare number; else it is a heading."""
+    """`#### 18` is a statement if it is a number or the last line; else it is a heading."""
     start = at + 4
     line = text.find("\n", start)
     end = len(text) if line < 0 else line
     if end - start > LONGEST or (truncated and line < 0):
         return None
-    last = not text[end:].strip()
-    span = _inside(text, start, end, spec)
-    return span if span and (last or (spec.kind == "number" and text[start:end].strip().strip("$").isdecimal())) else None
+    line_text = text[start:end].strip().strip("$")
+    if spec.kind == "number":
+        return _inside(text, start, end, spec) if is_rational(line_text) else None
+    return None if text[end:].strip() or _HEADED.match(line_text) else _inside(text, start, end, spec)
 
 
 def _said(text: str, at: int, spec: AnswerSpec, truncated: bool, limit: int) -> Span | None:

@@ -105,7 +105,7 @@ def only_text(text: str, spec: AnswerSpec) -> Span | None:
     if len(text) > 4 * ONE_LINE:
         return None
     span = trimmed(text, 0, len(text), "\"'`“”")
-    return span if span and span[1] - span[0] <= ONE_LINE and "\n" not in text[span[0] : span[1]] and text.strip() != "[invalid]" else None
+    return span if span and span[1] - span[0] <= ONE_LINE and "\n" not in text[span[0] : span[1]] else None
 
 
 def last_expression(text: str, spec: AnswerSpec) -> Span | None:

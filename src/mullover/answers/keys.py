@@ -23,6 +23,7 @@ from mullover.answers.latex import clean
 from mullover.types import AnswerSpec, Kind
 
 LONGEST = 2_000  # characters of an answer that is read as mathematics; longer ones are compared as text
+LONGEST_CODE = 100_000
 NESTED = 20  # brackets within brackets of a list
 
 _PLAIN = re.compile(r"([-+]?)(?:(\d{1,300})|([1-9]\d{0,2}(?:,\d{3}){1,99}))?(?:\.(\d{0,300}))?(?:/(\d{1,300}))?", re.ASCII)
@@ -45,6 +46,7 @@ _ONES = {w: i for i, w in enumerate(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
     " eighteen nineteen".split()
 )}  # fmt: skip
+_DECIMAL = re.compile(r"\d{1,20}(?:\.\d{1,20})?", re.ASCII)
 _TENS = {w: 10 * i for i, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
 _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
@@ -54,6 +56,8 @@ def key(value: str, spec: AnswerSpec = AnswerSpec()) -> str:
 
     Total: what cannot be read has its own text, spaces and case aside, as its key. A key is its own key.
     """
+    if len(value) > (LONGEST_CODE if spec.kind == "code" else 10 * LONGEST):
+        return value.strip()
     return _KEYS[spec.kind](value, spec)
 
 
@@ -119,7 +123,7 @@ def _math_key(value: str) -> str:
     try:
         return canonical(text)
     except (Unreadable, RecursionError):
-        return _squeezed(text)
+        return worded(text) or _squeezed(text)
 
 
 def _is_words(text: str) -> bool:
@@ -141,17 +145,17 @@ def _squeezed(text: str) -> str:
 
 def worded(value: str) -> str:
     """`twenty-five` and `3 million` as digits; "" if the words are no number."""
-    words = value.casefold().replace("-", " ").replace(",", "").strip(" .*$").split()
+    words = value.casefold().replace("-", " ").replace(", ", " ").strip(" .*$").split()
     if not 0 < len(words) <= 20:
         return ""
-    total, group, seen = 0, 0, False
+    total, group, seen = Fraction(), Fraction(), False
     for word in words:
         if word in _ONES or word in _TENS:
             group += _ONES.get(word, _TENS.get(word, 0))
-        elif word.isdecimal() and word.isascii() and len(word) < 20:
-            if seen:
-                return ""
-            group += int(word)
+        elif word in ("a", "an") and not seen and len(words) > 1:
+            group += 1
+        elif _DECIMAL.fullmatch(word) and not seen and words[-1] in _SCALES:
+            group += Fraction(word)
         elif word in _SCALES and seen:
             group *= _SCALES[word]
             total, group = (total, group) if word == "hundred" else (total + group, 0)
@@ -192,8 +196,16 @@ def text_key(value: str, spec: AnswerSpec = AnswerSpec()) -> str:
     bare = text.strip("*$ " + _QUOTES).rstrip(".,;:!? " + _QUOTES).strip("*$ " + _QUOTES)
     if bare[:1].isdecimal() or bare[:1] in ("-", "+"):
         if len(bare) <= LONGEST and _NUMBER_TEXT.fullmatch(bare) and bare.isascii():
-            return _math_key(bare)
+            return _trimmed_number(bare)
     return bare or text
+
+
+def _trimmed_number(text: str) -> str:
+    """1,050.50 as 1050.5: a text stays decimal."""
+    whole, _, decimals = text.replace(",", "").partition(".")
+    sign = "-" if whole[0] == "-" else ""
+    whole, decimals = whole.lstrip("+-0") or "0", decimals.rstrip("0")
+    return (sign if whole != "0" or decimals else "") + whole + ("." + decimals if decimals else "")
 
 
 def choice_key(value: str, spec: AnswerSpec) -> str:

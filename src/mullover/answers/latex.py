@@ -52,7 +52,8 @@ _SHORT_UNITS = frozenset("m s g h a in".split())  # only beside a longer unit or
 _MATH_WORDS = frozenset(
     "sqrt cbrt frac sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp pi infinity infty inf oo and or"
     " alpha beta gamma delta epsilon theta lambda sigma omega phi psi rho tau mod div union max min gcd lcm det floor"
-    " ceil abs not maybe possibly perhaps either if else to than but is choose times over plus minus".split()
+    " ceil abs not maybe possibly perhaps either if else to than but is choose times over plus minus"
+    " hundred thousand million billion trillion".split()
 )
 _UNIT_POWER = re.compile(r"(?<=[A-Za-z])(?:\^\{?-?\d\}?|[²³])$")
 _UNIT_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ./"

@@ -42,7 +42,7 @@ _PLACEHOLDER = re.compile(
 _STOP = re.compile(
     r"\\[\\{}$]|[{}]|\\(?:begin|end)\b"
     r"|(?P<stop>\n|[.;?](?=[\s*\"'”)\]]|$)|!(?=\s+[A-Z])|,?\s(?:since|because|which|as (?:the|it|we|this|they|there)|so|thus|therefore|hence|when|while|but"
-    r"|due to|given that|obtained|assuming|although|according to|after|where)\b|\s\((?=[A-Za-z]{3,})|,\s(?!and\b|or\b)(?=[a-z]{2,}\s)|\s?—\s?|\s–\s(?=[A-Za-z]{2})|\s=>|</)"
+    r"|due to|given that|obtained|assuming|although|according to|after|where)\b|\s\((?=[A-Za-z]{3,})|,\s(?!and\b|or\b)(?=[a-z]{2,}\s)|\s?—\s?|\s[-–]\s(?!(?:sin|cos|tan|sec|csc|cot|arc\w+|log|ln|sqrt|exp|pi)\b)(?=[A-Za-z]{3,})|\s=>|</)"
 )
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 _TEXT_GROUP = re.compile(r"\\(?:text|mbox|mathrm|textbf|operatorname)\s*\{[^{}]*\}")
@@ -54,7 +54,7 @@ _LETTER_THEN = re.compile(r"(?:\\[a-z]+\s*\{|[\s({\[*_\"'`$:]|(?:option|choice|a
 _BRACKETED = re.compile(r"\(([A-Z])\)|\b(?:option|choice)\s+\(?([A-Z])\b")
 _OTHER_LETTER = re.compile(r"[)\]}*]*\s+(?:or|and)\s+[({\[*]*[A-Z][)\]}*]*(?![A-Za-z])")
 YES_NO = re.compile(r"(?<![A-Za-z0-9])(yes|no|true|false)(?![A-Za-z0-9])", re.IGNORECASE)
-_ARITHMETIC = re.compile(r"[\d\s()+*/xX×÷·⋅−–.\-\[\]{}$\\]|\\(?:times|div|cdot|left|right|frac)\b")
+_ARITHMETIC = re.compile(r"\\(?:times|div|cdot|left|right|frac)\b|[\d\s()+*/xX×÷·⋅−–.\-\[\]{}$\\]")
 _FENCE = re.compile(r"```[^\n`]*\n")
 
 
@@ -70,7 +70,7 @@ def read(window: str, spec: AnswerSpec, whole: bool) -> Span | None:
 def trimmed(window: str, start: int, end: int, extra: str = "") -> Span | None:
     """The span without white space and emphasis around it, or None if nothing is left."""
     text = window[start:end]
-    drop = " \t\r\n*" + extra
+    drop = " \t\r\n*" + (extra if text.count("$") <= 2 else extra.replace("$", ""))  # `$8$, $4$` keeps its marks
     left = len(text) - len(text.lstrip(drop))
     right = len(text.rstrip(drop + ".,;:_"))
     return (start + left, start + right) if left < right else None
@@ -122,6 +122,9 @@ def _whole_number(window: str, spec: AnswerSpec) -> Span | None:
         return span if worded(text) or any(name in text for name in ("\\pi", "π", "\\infty", "∞")) else None
     span = _after_equals(window, *span, numeric=True)
     text = window[span[0] : span[1]]
+    if _TEXT_GROUP.search(text) and not is_rational(text):
+        numbers = list(NUMBER.finditer(_TEXT_GROUP.sub(lambda m: " " * len(m[0]), text)))
+        return (span[0] + numbers[0].start(), span[0] + numbers[0].end()) if len(numbers) == 1 else span
     if is_rational(text) or len(_WORD.findall(_TEXT_GROUP.sub("", text))) < 2:
         return span
     return read_number(text, spec, False) and _shifted(read_number(text, spec, False), span[0])

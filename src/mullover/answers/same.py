@@ -31,7 +31,7 @@ START = 30.0  # seconds the worker may take to import sympy; not counted under a
 _CHARACTERS = re.compile(r"[\w\s\\{}()\[\].,;:+\-*/^=<>|!%&'$°πθ√∞±≤≥−]*", re.ASCII)
 _UNSAFE = re.compile(
     r"__|\^\s*\{[^{}]*\^|\^\s*\{[^{}]*\{[^{}]*\^|\^[^{}]\^|\^\s*\{?\s*-?\d{4,}|\d{40,}|\d{4,}\s*!|!\s*!|\)\s*!|\}\s*!"
-    r"|\\(?:int|iint|oint|sum|prod|lim|input|include|def|let|write|read|catcode)\b|\b(?:or|and|maybe|not)\b"
+    r"|\\(?:int|iint|oint|sum|prod|lim|input|include|def|let|write|read|catcode)(?![A-Za-z])|\b(?:or|and|maybe|not)\b"
 )
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _LONG_WORD = re.compile(r"[A-Za-z]{4,}")

@@ -48,11 +48,10 @@ def ls(
         _print_json([_facts(run) for run in runs[:limit]])
         return
     console = _console()
-    names = ("task", "model", "strategy") if console.width >= 120 else ()
-    table = _table("run", "created", *names, "right", "of", "accuracy", "tokens", "seconds", "status")
+    table = _table("run", "created", "right", "of", "accuracy", "tokens", "seconds", "status")
     for facts in map(_facts, runs[:limit]):
         accuracy, seconds = facts["accuracy"], facts["seconds"]
-        cells = [facts["name"], facts["created"][:16].replace("T", " "), *[facts[name] for name in names]]
+        cells = [facts["name"], facts["created"][:16].replace("T", " ")]
         cells += ["–" if accuracy is None else facts["correct"], facts["problems"]]
         cells += ["–" if accuracy is None else f"{accuracy:.1%}", f"{facts['tokens']:,}"]
         cells += ["–" if seconds is None else f"{seconds:.1f}", facts["status"]]

@@ -16,7 +16,7 @@ def wilson(correct: int, total: int) -> tuple[float, float]:
     p, z2 = correct / total, Z95 * Z95
     centre = (p + z2 / (2 * total)) / (1 + z2 / total)
     half = Z95 * math.sqrt(p * (1 - p) / total + z2 / (4 * total * total)) / (1 + z2 / total)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return (centre - half if correct else 0.0), (centre + half if correct < total else 1.0)  # both are exact there
 
 
 def pass_at(n: int, correct: int, k: int) -> float:
