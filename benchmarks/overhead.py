@@ -25,7 +25,7 @@ import orjson
 from mullover.aio import together
 from mullover.backends.scripted import Scripted
 from mullover.evaluate.evaluate import Plan, evaluate, graded
-from mullover.run import Run, run
+from mullover.running import Run, run
 from mullover.scorers.exact import exact
 from mullover.seeds import fold
 from mullover.store import encode

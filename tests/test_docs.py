@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mullover.backends.scripted import Scripted
-from mullover.run import run
+from mullover.running import run
 from mullover.strategies import load, names
 from mullover.types import AnswerSpec, Prompt
 

@@ -12,7 +12,7 @@ from mullover.backends.scripted import Scripted
 from mullover.backends.table import Table
 from mullover.backends.toy import Toy
 from mullover.errors import CapabilityError, ModelError, OptionError, TransientError
-from mullover.run import Budget, Run, as_model, run
+from mullover.running import Budget, Run, as_model, run
 from mullover.strategies import load
 from mullover.strategies.adaptive_consistency import adaptive_consistency, sure
 from mullover.strategies.best_of_n import best_of_n

@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "api": ("asolve", "model", "solve", "stream"),
-    "run": ("Budget", "Run", "as_model", "run"),
+    "running": ("Budget", "Run", "as_model", "run"),
     "types": (
         "Answer",
         "Answers",
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from mullover.errors import MulloverError as MulloverError
     from mullover.errors import OptionError as OptionError
     from mullover.errors import StoreError as StoreError
-    from mullover.run import Budget as Budget
-    from mullover.run import Run as Run
-    from mullover.run import as_model as as_model
-    from mullover.run import run as run
+    from mullover.running import Budget as Budget
+    from mullover.running import Run as Run
+    from mullover.running import as_model as as_model
+    from mullover.running import run as run
     from mullover.types import Answer as Answer
     from mullover.types import Answers as Answers
     from mullover.types import AnswerSpec as AnswerSpec

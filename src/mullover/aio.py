@@ -37,31 +37,38 @@ async def settled(*jobs: Coroutine[Any, Any, T]) -> list[T | Exception]:
     return await together(*(quiet(job) for job in jobs))
 
 
+AT_ONCE = 64  # jobs of one `each`: so many tasks are begun before the first has ended
+
+
 async def each(items: AsyncGenerator[S, None], job: Callable[[S], Coroutine[Any, Any, T]]) -> AsyncGenerator[T, None]:
-    """`together` for what comes little by little: a job for each item at once, results as they end.
+    """`together` for what comes little by little: a job for each item at once, 64 at most, results as they end.
 
     If a job or the source fails, the rest are cancelled and the error is raised; so they are when the caller leaves.
     """
     ended: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
+    free = asyncio.Semaphore(AT_ONCE)
     running: set[asyncio.Task[Any]] = set()
 
-    def start(work: Coroutine[Any, Any, Any]) -> None:
+    def start(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
         running.add(task)
         task.add_done_callback(ended.put_nowait)
+        return task
 
     async def feed() -> None:
         async with aclosing(items):
             async for item in items:
+                await free.acquire()
                 start(job(item))
 
-    start(source := feed())
+    source = start(feed())
     try:
         while running:
             task = await ended.get()
             running.discard(task)
             result = task.result()
-            if task.get_coro() is not source:
+            if task is not source:
+                free.release()
                 yield result
     finally:
         for task in running:

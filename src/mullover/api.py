@@ -2,18 +2,19 @@
 
 import asyncio
 import atexit
+import os
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import fields
 from typing import Any, TypeVar
 
 from mullover.errors import OptionError
-from mullover.openers import open_model, open_strategy, opened
+from mullover.openers import open_model, open_strategy, opened, opened_field
 from mullover.prompts import INSTRUCTIONS, instruction
-from mullover.run import Budget, Run, run
-from mullover.strategies import parameters
+from mullover.running import Budget, Run, run
+from mullover.strategies import checked, parameters
 from mullover.types import Answer, AnswerSpec, Kind, Model, Price, Prompt, Sampling, Strategy
 
 T = TypeVar("T")
@@ -28,6 +29,8 @@ def as_prompt(question: str | Prompt, kind: Kind = "text", system: str = "") -> 
     """
     if isinstance(question, Prompt):
         return question
+    if not isinstance(question, str):
+        raise OptionError(f"the question is of type {type(question).__name__}; give a text or a Prompt")
     if not question.strip():
         raise OptionError("the question is empty; ask something")
     if kind not in INSTRUCTIONS:
@@ -67,14 +70,18 @@ async def asolve(
         ModelError: the model failed.
     """
     prompt = as_prompt(question, kind, system)
-    chosen = open_strategy(strategy) if isinstance(strategy, str) else strategy
+    chosen = open_strategy(strategy) if isinstance(strategy, str) else checked(strategy, str(strategy))
     backend = open_model(model) if model is None or isinstance(model, str) else model
+    if not isinstance(backend, Model):
+        raise OptionError(f"the model is of type {type(backend).__name__}; give a Model, or a spec such as replay:FILE")
     known = parameters(chosen)
     own: dict[str, Any] = {}
     words: dict[str, Any] = {}
+    if "sampling" in options:
+        raise OptionError("give the fields of sampling as options: temperature=0.7, max_tokens=512, ...")
     for name, value in options.items():
         if name in SAMPLED and name not in known:
-            words[name] = value
+            words[name] = opened_field(name, value) if isinstance(value, str) else value
         elif name in known and isinstance(value, str) and known[name].annotation is not str:
             own[name] = opened(name, known[name].annotation, value)
         else:
@@ -122,7 +129,7 @@ def model(function: Callable[..., Awaitable[Any]], *, name: str | None = None, p
 
 
 class _Background:
-    """One event loop in a thread, started at first use."""
+    """One event loop in a thread, started at first use; a forked child starts its own."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -134,24 +141,42 @@ class _Background:
                 self.loop = asyncio.new_event_loop()
                 thread = threading.Thread(target=self.loop.run_forever, name="mullover", daemon=True)
                 thread.start()
-                atexit.register(self.stop, thread)
+                atexit.register(self.stop, self.loop, thread)
             return self.loop
 
-    def stop(self, thread: threading.Thread) -> None:
-        if self.loop is not None:
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            thread.join(timeout=2)
-            if not thread.is_alive():
-                self.loop.close()
+    def stop(self, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+        if self.loop is not loop:  # a forked child: the thread was its parent's
+            return
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(_leave(), loop).result(timeout=2)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=2)
+        if not thread.is_alive():
+            loop.close()
+
+
+async def _leave() -> None:
+    """Cancel what still runs, and wait until it is gone."""
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 _BACKGROUND = _Background()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_BACKGROUND.__init__)  # type: ignore[misc]
 
 
 def _in_background(job: Coroutine[Any, Any, T]) -> T:
-    future: Future[T] = asyncio.run_coroutine_threadsafe(job, _BACKGROUND.running())
+    loop = _BACKGROUND.running()
+    with suppress(RuntimeError):  # no loop runs here, the usual case
+        if asyncio.get_running_loop() is loop:
+            job.close()
+            raise OptionError("solve() is called by something that solve() runs; it would wait forever: await asolve()")
+    future: Future[T] = asyncio.run_coroutine_threadsafe(job, loop)
     try:
         return future.result()
-    except (KeyboardInterrupt, CancelledError):
+    except BaseException:  # whatever ended the waiting, Ctrl-C or an alarm, ends the work
         future.cancel()
         raise

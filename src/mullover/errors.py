@@ -29,7 +29,7 @@ class StoreError(MulloverError, OSError):
 class ModelError(MulloverError, RuntimeError):
     """The model failed, and no sample of the call succeeded.
 
-    `run` is what `mullover.run` had done until then, so that what was spent is not lost; else None.
+    `run` is what `mullover.running` had done until then, so that what was spent is not lost; else None.
     """
 
     run: object = None

@@ -1,10 +1,12 @@
 """Spec strings to things: the one table that command line, recipes and server share."""
 
+import dataclasses
+import hashlib
+import inspect
 import os
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -45,28 +47,37 @@ def open_model(spec: str | None = None) -> Model:
 def _toy(path: str) -> Model:
     from mullover.backends.toy import open_toy
 
-    return open_toy(path)
+    return _of_file(open_toy(path), path)
 
 
 def _scripted(path: str) -> Model:
     from mullover.backends.scripted import open_scripted
 
-    return open_scripted(path)
+    return _of_file(open_scripted(path), path)
 
 
 def _replay(spec: str) -> Model:
     from mullover.backends.replay import Replay
 
     path, mark, converter = spec.rpartition("#")
-    if mark and not Path(spec).exists():
-        return Replay(path, converter)
-    return Replay(spec)
+    if not mark or Path(spec).exists():
+        path, converter = spec, ""
+    return _of_file(Replay(path, converter), path)
+
+
+def _of_file(model: Model, path: str) -> Model:
+    """With the hash of its file, so that another file under the same name is another model."""
+    if path:
+        with Path(path).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        model.info = dataclasses.replace(model.info, digest=digest)
+    return model
 
 
 MODELS: Mapping[str, Callable[[str], Model]] = {"toy": _toy, "scripted": _scripted, "replay": _replay}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class OracleOfTask:
     """Stands for each problem's own truth until `evaluate` knows the problem."""
 
@@ -94,12 +105,15 @@ def open_scorer(spec: str) -> Scorer:
 def _outside(spec: str, module: str, name: str) -> Scorer:
     try:
         made = getattr(import_module(module), name, None)
-    except ModuleNotFoundError:
-        made = None
-    if not callable(made):
-        raise OptionError(f"no scorer {spec!r}; there is no function {name} in a module {module}")
-    scorer: Scorer = made()
-    return scorer
+    except (ImportError, SyntaxError, ValueError, TypeError) as error:
+        raise OptionError(f"cannot import {module!r} for the scorer {spec!r}: {error}") from error
+    if not callable(made) or inspect.signature(made).parameters:
+        raise OptionError(f"no scorer {spec!r}; {module} must have a function {name}() that returns one")
+    scorer = made()
+    call = scorer if inspect.isfunction(scorer) else getattr(scorer, "__call__", None)  # noqa: B004
+    if not inspect.iscoroutinefunction(call):
+        raise OptionError(f"no scorer {spec!r}; {name}() must return an async function of (prompt, candidates)")
+    return typing.cast(Scorer, scorer)
 
 
 def _judge(rest: str) -> Scorer:
@@ -162,9 +176,10 @@ def opened(name: str, kind: Any, word: str) -> Any:
     if (inner := _optional(kind)) is not None:
         return None if word.lower() == "none" else opened(name, inner, word)
     if get_origin(kind) is Literal:
-        if word not in get_args(kind):
-            raise OptionError(f"{name} is {word!r}; it must be one of {', '.join(map(str, get_args(kind)))}")
-        return word
+        values = {str(value): value for value in get_args(kind)}
+        if word not in values:
+            raise OptionError(f"{name} is {word[:80]!r}; it must be one of {', '.join(values)}")
+        return values[word]
     if kind not in OPENERS:
         raise OptionError(f"{name} cannot be given as text; use it from Python")
     try:
@@ -172,7 +187,7 @@ def opened(name: str, kind: Any, word: str) -> Any:
     except MulloverError:
         raise
     except ValueError as error:
-        raise OptionError(f"{name} is {word!r}, which is no {kind.__name__}: {error}") from None
+        raise OptionError(f"{name} is {word[:80]!r}, which is no {kind.__name__}: {str(error)[:80]}") from None
 
 
 def _optional(kind: Any) -> Any:
@@ -188,6 +203,17 @@ def thinking(word: str) -> bool | str | int:
     if word.lower() in ("on", "off", "yes", "no", "true", "false"):
         return _bool(word)
     return int(word) if word.isdigit() else word
+
+
+def opened_field(name: str, word: str) -> Any:
+    """A field of Sampling from the word a user wrote.
+
+    Raises:
+        OptionError: the word is no value of this field, or no text can be.
+    """
+    if name == "thinking":
+        return thinking(word)
+    return opened(name, typing.get_type_hints(Sampling)[name], word)
 
 
 def sampling_words(**words: Any) -> dict[str, Any]:

@@ -49,6 +49,8 @@ class Sampling:
     )  # how many samples of this request the run asked before; `run` fills it in
 
     def __post_init__(self) -> None:
+        if isinstance(self.stop, str):
+            raise OptionError(f"stop is the text {self.stop!r}; give a tuple of texts")
         if not 0 <= self.temperature < math.inf:
             raise OptionError(f"temperature is {self.temperature}; use 0 for greedy or a positive number")
         if not 0 < self.top_p <= 1:

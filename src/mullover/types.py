@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from mullover.errors import CapabilityError, ModelError
+from mullover.errors import CapabilityError, ModelError, OptionError
 from mullover.sampling import Halt as Halt
 from mullover.sampling import Role as Role
 from mullover.sampling import Rule as Rule
@@ -91,7 +91,9 @@ class Prompt:
 
     def asking(self, text: str) -> Prompt:
         """The last user turn in other words; its parts that are no text stay."""
-        at = max(i for i, m in enumerate(self.messages) if m.role == "user")
+        at = max((i for i, m in enumerate(self.messages) if m.role == "user"), default=None)
+        if at is None:
+            raise OptionError("the prompt has no user turn; give it one, with the question")
         kept = tuple(part for part in self.messages[at].parts if part.get("type") != "text")
         asked = Message("user", (*kept, {"type": "text", "text": text}))
         messages = (*self.messages[:at], asked, *self.messages[at + 1 :])
@@ -263,10 +265,12 @@ class ModelInfo:
     context: int = 1 << 20  # tokens
     think: tuple[str, str] | None = None  # delimiters of its reasoning
     defaults: Mapping[str, Any] = field(default_factory=dict)  # its own generation config
-    metered: Literal["live", "call"] = "live"  # does usage come with each event, or with the end of a call?
+    metered: Literal["live", "call"] = "live"  # does usage come with each event, or with the end of a sample?
+    prompt_each: bool = False  # each sample of a call pays for the prompt again
     unit: Literal["tokens", "words"] = "tokens"  # what its usage counts
     price: Price | None = None
     deterministic: bool = True  # equal requests with equal seeds give equal samples
+    digest: str = ""  # of what it says, where that is a file: another file is another model
 
     def check(self, prompt: Prompt, sampling: Sampling) -> None:
         """Refuse a request that would otherwise be obeyed in part.

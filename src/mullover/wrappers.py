@@ -7,6 +7,7 @@ Each is a Model around a Model, so strategies never seed, stop, count, cache or 
 
 import asyncio
 import json
+import math
 import random
 import time
 from collections import Counter
@@ -16,7 +17,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
 
-from mullover.errors import BudgetSpent, MulloverError, OptionError, TransientError
+from mullover.errors import ModelError, OptionError, TransientError
+from mullover.meter import Meter, Promise
 from mullover.seeds import canonical
 from mullover.types import (
     NOTHING,
@@ -36,26 +38,6 @@ from mullover.types import (
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
-    """Hard limits for one run.
-
-    tokens: generated, computed prompt and verifier tokens together.
-    seconds: of wall clock.
-    money: in the currency of the model's price; a model without one is refused.
-    """
-
-    tokens: int | None = None
-    seconds: float | None = None
-    money: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("tokens", "seconds", "money"):
-            value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise OptionError(f"the budget in {name} is {value}; it must be 0 or more")
-
-
-@dataclass(frozen=True, slots=True)
 class Call:
     """One call of a model, or of a scorer (then there is no sampling); also one that was cut short."""
 
@@ -69,60 +51,6 @@ class Call:
     error: str = ""  # why the whole call failed, if it did
     scores: tuple[Score, ...] = ()  # of a scorer
     seeds: tuple[int, ...] = ()  # one for each of `samples`: what it was drawn with
-
-
-class Meter:
-    """Counts what is spent while it is being spent, and holds what is promised to calls in flight."""
-
-    def __init__(self, budget: Budget) -> None:
-        self.tokens, self.money = budget.tokens, budget.money
-        self.limited = self.tokens is not None or self.money is not None
-        self.spent = 0
-        self.paid = 0.0
-        self.reserved = 0
-        self._changed = asyncio.Event()
-
-    def open(self) -> None:
-        """Refuse to begin what cannot be paid for."""
-        if self.tokens is not None and self.spent >= self.tokens:
-            raise BudgetSpent(f"{self.spent} of {self.tokens} tokens are spent")
-        if self.money is not None and self.paid >= self.money:
-            raise BudgetSpent(f"{self.paid:.6g} of {self.money:.6g} in money is spent")
-
-    def add(self, usage: Usage, money: float) -> None:
-        self.spent += usage.tokens
-        self.paid += money
-        if self.tokens is not None and self.spent > self.tokens:
-            raise BudgetSpent(f"{self.spent} of {self.tokens} tokens are spent")
-        if self.money is not None and self.paid > self.money:
-            raise BudgetSpent(f"{self.paid:.6g} of {self.money:.6g} in money is spent")
-
-    async def reserve(self, prompt_tokens: int, n: int, max_tokens: int, price: float) -> tuple[int, int]:
-        """Set tokens aside for n samples: (what was set aside, the most each may generate).
-
-        Waits while other calls hold what is left, since most give some of it back.
-        """
-        while True:
-            self.open()
-            left = self._left(price)
-            each = min(max_tokens, (left - self.reserved - prompt_tokens) // n)
-            if each >= 1:
-                self.reserved += prompt_tokens + n * each
-                return prompt_tokens + n * each, each
-            if not self.reserved:
-                raise BudgetSpent(f"{left} tokens are left, too few for {n} samples of a prompt of {prompt_tokens}")
-            self._changed.clear()
-            await self._changed.wait()
-
-    def refund(self, tokens: int) -> None:
-        self.reserved -= tokens
-        self._changed.set()
-
-    def _left(self, price: float) -> int:
-        by_tokens = self.tokens - self.spent if self.tokens is not None else 1 << 62
-        if self.money is None or price <= 0:
-            return by_tokens
-        return min(by_tokens, int((self.money - self.paid) / price))
 
 
 class Wrapper(Model):
@@ -232,10 +160,16 @@ class Recorder(Wrapper):
             self.calls.append(call)
 
     async def score(self, prompt: Prompt, texts: Sequence[str]) -> list[tuple[float, ...]]:
-        started = time.perf_counter()
-        logprobs = await self.model.score(prompt, texts)
-        usage = self._usage([sum(map(len, logprobs)), 0, 0, 0, 0], time.perf_counter() - started)
-        self.calls.append(Call("score", prompt, len(texts), None, (), usage, self.info.name))
+        started, tokens, error = time.perf_counter(), 0, ""
+        try:
+            logprobs = await self.model.score(prompt, texts)
+            tokens = sum(map(len, logprobs))
+        except Exception as failure:
+            error = f"{type(failure).__name__}: {failure}"
+            raise
+        finally:
+            usage = self._usage([tokens, 0, 0, 0, 0], time.perf_counter() - started)
+            self.calls.append(Call("score", prompt, len(texts), None, (), usage, self.info.name, error))
         return logprobs
 
     def _usage(self, spent: Sequence[int], seconds: float) -> Usage:
@@ -267,14 +201,27 @@ class Budgeted(Wrapper):
                 yield event
 
     async def _reserved(self, prompt: Prompt, n: int, sampling: Sampling) -> Events:
-        price = max(self.info.price.prompt, self.info.price.completion) if self.info.price else 0.0
-        guess = 1 + (len(prompt.text) + len(prompt.said)) // 3  # characters a token; English has about 4
-        held, each = await self.meter.reserve(guess, n, sampling.max_tokens, price)
+        meter, info = self.meter, self.info
+        asks = n if info.prompt_each else 1
+        guess = asks * (1 + (len(prompt.text) + len(prompt.said)) // 3)  # characters a token; English has about 4
+        promise, each = await meter.reserve(guess, n, sampling.max_tokens, info.price)
+        share_tokens, share_money = promise.tokens // n, promise.money / n
+        left = n
+        events = self.model.stream(prompt, n, replace(sampling, max_tokens=each))
         try:
-            async for event in self._metered(prompt, n, replace(sampling, max_tokens=each)):
+            async for event in events:
+                self._add(event.usage, promise)
+                if event.sample is not None:
+                    left -= 1
+                    promise.tokens = min(promise.tokens, left * (share_tokens + 1))
+                    promise.money = min(promise.money, left * share_money)
+                promise.idle = True
+                meter.tell()
                 yield event
+                promise.idle = False
         finally:
-            self.meter.refund(held)
+            await events.aclose()
+            meter.end(promise)
 
     async def score(self, prompt: Prompt, texts: Sequence[str]) -> list[tuple[float, ...]]:
         self.meter.open()
@@ -282,21 +229,22 @@ class Budgeted(Wrapper):
         self._add(Usage(prompt_tokens=sum(map(len, logprobs))))
         return logprobs
 
-    def _add(self, usage: Usage) -> None:
+    def _add(self, usage: Usage, promise: Promise | None = None) -> None:
         if usage is not NOTHING:
-            self.meter.add(usage, self.info.price.of(usage) if self.info.price else 0.0)
+            self.meter.add(usage, self.info.price.of(usage) if self.info.price else 0.0, promise)
 
 
 class Seeded(Wrapper):
     """Gives each sample its own seed, equal on every rerun.
 
-    The k-th sample ever asked of one request gets fold(run seed, request, k), however the asking is
-    split into calls: n=8 is a prefix of n=16, and one by one equals batched.
+    The k-th sample ever asked of one request gets `seeds(run seed, request, k, 1)`, however the asking is
+    split into calls: n=8 is a prefix of n=16, and one by one equals batched. `seen` counts what was asked;
+    the models of one run share it, so that two of them never draw with one seed.
     """
 
-    def __init__(self, model: Model, seed: int) -> None:
+    def __init__(self, model: Model, seed: int, seen: Counter[str] | None = None) -> None:
         super().__init__(model)
-        self.seed, self.seen = seed, Counter[str]()
+        self.seed, self.seen = seed, Counter[str]() if seen is None else seen
 
     def stream(self, prompt: Prompt, n: int, sampling: Sampling) -> Events:
         if n < 1:
@@ -353,14 +301,28 @@ class Judged:
     async def __call__(self, prompt: Prompt, candidates: Sequence[Candidate]) -> list[Score]:
         started, error = time.perf_counter(), ""
         try:
-            scores = await self.scorer(prompt, candidates)
-        except MulloverError as failure:
-            if isinstance(failure, OptionError):
-                raise
+            scores = self.checked(await self.scorer(prompt, candidates), len(candidates))
+        except ModelError as failure:
             error = str(failure)
             scores = [Score(None, why=error)] * len(candidates)
-        own = sum((score.usage for score in scores if score.usage is not NOTHING), NOTHING)
+        own = sum([score.usage for score in scores if score.usage is not NOTHING], NOTHING)
         usage = own + Usage(seconds=time.perf_counter() - started)
         self.calls.append(Call("score", prompt, len(candidates), None, (), usage, "", error, tuple(scores)))
         self.meter.add(own, own.money)
         return scores
+
+    def checked(self, scores: object, count: int) -> list[Score]:
+        """One Score a candidate; what is no number is no judgement."""
+        name = getattr(self.scorer, "__name__", type(self.scorer).__name__)
+        if not isinstance(scores, list) or not all(isinstance(score, Score) for score in scores):
+            raise OptionError(f"the scorer {name} must return a list of Score")
+        if len(scores) != count:
+            raise OptionError(
+                f"the scorer {name} gave {len(scores)} scores for {count} candidates; it must give one each"
+            )
+        return [
+            replace(score, value=None, why="not a number")
+            if score.value is not None and math.isnan(score.value)
+            else score
+            for score in scores
+        ]

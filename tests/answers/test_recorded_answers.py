@@ -1,7 +1,7 @@
 """Recorded chains of thought of five models: votes on what `find` reads give the published figures.
 
-First n samples in file order; an unreadable answer never votes; a tie goes to the answer seen first. The figures are of a
-script that reads a little differently, so a vote may differ by one of the 45 problems.
+First n samples in file order; an unreadable answer never votes; a tie goes to the answer seen first. The figures are of
+a script that reads a little differently, so a vote may differ by one of the 45 problems.
 """
 
 import gzip
@@ -38,7 +38,7 @@ def test_votes_on_recorded_chains_give_the_published_figures(model: str) -> None
         for line in file:
             row = json.loads(line)
             found = find(row["completion"], AnswerSpec("number"))
-            keys[row["id"], str(int(row["target"]))].append(found and found.key)
+            keys[row["id"], str(int(row["target"]))].append(found.key if found else None)
     right = [own == target for (_, target), group in keys.items() for own in group]
     assert sum(right) / len(right) == pytest.approx(single, abs=0.003)
     for k, figure in majorities.items():

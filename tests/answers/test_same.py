@@ -14,7 +14,7 @@ from mullover.answers.same import _WORKER, installed, safe
 from mullover.types import AnswerSpec
 
 MATH = AnswerSpec("math")
-SLOW = [r"(x+y+z)^{99}", r"x^{99}+(y+z)^{999}"]  # sympy expands for minutes
+SLOW = [r"(a+b+c+d)^9(e+f+g+h)^9", r"(a+b+c+d)^9(e+f+g+h)^8"]  # sympy expands for minutes
 
 needs_math_verify = pytest.mark.skipif(not installed(), reason="math-verify is not installed")
 
@@ -39,14 +39,14 @@ def test_when_the_cap_is_reached_the_unsettled_stay_apart_and_the_next_vote_work
     asyncio.run(merge([r"\log_2 8", "x"], MATH))
     began = time.monotonic()
     assert asyncio.run(merge(SLOW, MATH, cap=0.5)) == [0, 1]
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 1.0
     assert asyncio.run(merge([r"\log_3 9", "2"], MATH)) == [0, 0]
 
 
 @needs_math_verify
 def test_the_event_loop_is_never_blocked() -> None:
     async def longest_pause() -> float:
-        vote = asyncio.create_task(merge([r"(a+b+c)^{99}", r"a^{99}+(b+c)^{998}"], MATH, cap=0.5))
+        vote = asyncio.create_task(merge([r"(a+b+c+f)^9(e+f+g+h)^9", r"(a+b+c+f)^9(e+f+g+h)^8"], MATH, cap=0.5))
         longest = 0.0
         while not vote.done():
             began = time.monotonic()
@@ -133,7 +133,8 @@ def test_what_could_compute_forever_or_is_no_mathematics_is_not_sent(answer: str
 @needs_math_verify
 def test_the_worker_ends_with_the_program_and_without_a_warning(tmp_path: Path) -> None:
     program = (
-        "import asyncio\nfrom mullover.answers import merge\nfrom mullover.answers.same import _WORKER\nfrom mullover.types import AnswerSpec\n"
+        "import asyncio\nfrom mullover.answers import merge\nfrom mullover.answers.same import _WORKER\n"
+        "from mullover.types import AnswerSpec\n"
         "print(asyncio.run(merge([r'\\log_2 8', '3'], AnswerSpec('math'))), _WORKER.process.pid)\n"
     )
     paths = os.pathsep.join(sys.path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mullover.run import Run
+from mullover.running import Run
 from mullover.store import Done, RunStore, encode
 from mullover.types import Answer, AnswerSpec, Candidate, Prompt, Sample, Sampling, Usage
 from mullover.wrappers import Call

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from mullover.cli.runs import app
 from mullover.errors import MulloverError, OptionError
-from mullover.run import Run
+from mullover.running import Run
 from mullover.store import Done, RunStore, canonical, encode, home
 from mullover.store.journal import NAME
 from mullover.types import Answer, Candidate, Prompt, Sample, Sampling, Score, Usage

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mullover.errors import StoreError
-from mullover.run import Run
+from mullover.running import Run
 from mullover.store import Done, canonical, decode, encode
 from mullover.types import (
     NOTHING,

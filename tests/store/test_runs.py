@@ -333,7 +333,7 @@ class TestTrouble:
 KILLED = """
 import sys
 from pathlib import Path
-from mullover.run import Run
+from mullover.running import Run
 from mullover.store import Done, RunStore, encode
 from mullover.types import Answer
 

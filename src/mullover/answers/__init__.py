@@ -1,4 +1,4 @@
-"""From text to short answer: find it, key it, tell whether two are equal. Pure, total, bounded; nothing is evaluated."""
+"""From text to short answer: find it, key it, tell whether two are equal. Total and bounded; nothing is evaluated."""
 
 from mullover.answers.extract import Found, find
 from mullover.answers.keys import equal, key

@@ -25,7 +25,7 @@ ONE: Sum = {(): 1}
 _PRIMES = tuple(n for n in range(2, 1000) if all(n % d for d in range(2, isqrt(n) + 1)))
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """The text is not an expression of ours, or one too large to be worth a normal form."""
 
 
@@ -90,7 +90,7 @@ class Algebra:
             return base
         if not base:
             if q <= 0:
-                raise Unreadable("division by zero")
+                raise UnreadableError("division by zero")
             return {}
         if q == 0:
             return ONE
@@ -113,10 +113,10 @@ class Algebra:
             if q.denominator == 1:
                 sign = -1 if q.numerator % 2 else 1
             elif q.denominator == 2 and not mono:
-                raised["i"] = raised.get("i", 0) + q * 2
+                raised["i"] = q * 2
             else:
                 return {((f"({render(base)})", q),): 1}
-        for prime, e in _primes_of(abs(value)):
+        for prime, e in _primes_of(-value if value < 0 else value):
             raised[prime] = raised.get(prime, 0) + e * q
         factor, reduced = _reduce(raised)
         return {reduced: _small(factor * sign)}
@@ -150,7 +150,7 @@ class Algebra:
     def _spend(self, work: int) -> None:
         self.work -= work
         if self.work < 0:
-            raise Unreadable("too much work")
+            raise UnreadableError("too much work")
 
 
 def number(value: Rational) -> Sum:
@@ -207,7 +207,7 @@ def _reduce(exponents: dict[str, Rational]) -> tuple[Rational, Monomial]:
     kept: list[tuple[str, Rational]] = []
     for name, e in exponents.items():
         if e.numerator.bit_length() + e.denominator.bit_length() > EXPONENT_BITS:
-            raise Unreadable("too large an exponent")
+            raise UnreadableError("too large an exponent")
         if name == "i" and e.denominator == 1:
             factor = -factor if e % 4 >= 2 else factor
             e = e % 2
@@ -232,7 +232,7 @@ def _exact(value: Rational) -> Rational:
 
 def _small(value: Rational) -> Rational:
     if value.numerator.bit_length() > BITS or value.denominator.bit_length() > BITS:
-        raise Unreadable("too large a number")
+        raise UnreadableError("too large a number")
     return _exact(value)
 
 

@@ -1,7 +1,8 @@
 r"""Find the answer in a text: the last explicit statement of any form, else what the kind of answer suggests.
 
-Forms: \boxed{} and \fbox{} (braces match, unclosed ones are ignored), <answer></answer> (or with square brackets), `ANSWER:`, `the answer is`,
-`answer = `, a heading `Final Answer`, `#### 18`. A statement that holds nothing readable for the kind is no statement.
+Forms: \boxed{} and \fbox{} (braces match, unclosed ones are ignored), <answer></answer> (or in square brackets),
+`ANSWER:`, `the answer is`, `answer =`, a heading `Final Answer`, `#### 18`. A statement that holds nothing readable for
+the kind is no statement.
 
 Bounds: of a longer text the last million characters are read, of those the last 64 statements, and the last 20,000
 characters for an answer that is not stated. An answer has at most 2,000 characters (code: 100,000).
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 
 from mullover.answers.fallback import FALLBACKS
 from mullover.answers.keys import LONGEST, LONGEST_CODE, is_rational, key
-from mullover.answers.reading import Span, read
+from mullover.answers.reading import read
+from mullover.answers.sentences import Span
 from mullover.types import AnswerSpec
 
 TAIL = 1_000_000
@@ -31,12 +33,18 @@ class Found:
 
 
 _MARKS = ("\\boxed", "\\fbox", "nswer", "NSWER", "####")
+_CHOICE_MARKS = (*_MARKS, "ption is", "hoice is")
+_OF_WHAT = (  # the answer (arabic numerals) is, the answer to the question is, **Answer**:
+    r"\s{1,9}(?i:choice|option|letter|value)\b|[*_]{1,3}(?=\s{0,9}(?:[:：]|(?i:is)\b))|\s{0,9}\([^()\n]{0,60}\)"
+    r"|,?\s{1,9}(?i:to|for|of|in|when|after|expressed|written)\s[^.:=\n]{1,80}?(?=,?\s{1,9}(?i:is|are)\b|[:：])"
+)
+_IS = (
+    r",?\s{1,9}(?i:is|are|was|would be|will be|should be|must be|comes to|equals|becomes)\b"
+    r"(?:\s{0,9},?\s{0,9}(?i:therefore|thus|then|indeed|simply|just|clearly|hence|that|be)\b,?)*\s{0,9}[:：]?"
+)
 _SAID = re.compile(
-    r"(?i:nswers?)(?:\s{1,9}(?i:choice|option|letter|value)\b|[*_]{1,3}(?=\s{0,9}(?:[:：]|(?i:is)\b))|\s{0,9}\([^()\n]{0,60}\)"
-    r"|,?\s{1,9}(?i:to|for|of|in|when|after|expressed|written)\s[^.:=\n]{1,80}?(?=,?\s{1,9}(?i:is|are)\b|[:：]))?"
-    r"(?:\s{0,9}[:：][*_]{0,3}(?P<colon>)|\s{0,9}=(?P<equals>)|[ \t]{1,3}[-–—][ \t](?P<dash>)"
-    r"|,?\s{1,9}(?i:is|are|was|would be|will be|should be|must be|comes to|equals|becomes)\b(?:\s{0,9},?\s{0,9}(?i:therefore|thus|then|indeed|simply|just|clearly|hence|that|be)\b,?)*\s{0,9}[:：]?(?P<said>)"
-    r"|[*_]{0,3}\s{0,9}\n(?P<heading>))"
+    rf"(?i:nswers?)(?:{_OF_WHAT})?(?:\s{{0,9}}[:：][*_]{{0,3}}(?P<colon>)|\s{{0,9}}=(?P<equals>)"
+    rf"|[ \t]{{1,3}}[-–—][ \t](?P<dash>)|{_IS}(?P<said>)|[*_]{{0,3}}\s{{0,9}}\n(?P<heading>))"
 )
 _TAG_END = re.compile(r"[<\[]/\s?answer\s?[>\]]", re.IGNORECASE)
 _HEADING = re.compile(r"(?:^|\n)[ \t]*(?:#+|\*\*|__)[ \t#*\d.]*(?:the\s+)?(?:final\s+|short\s+)?a$", re.IGNORECASE)
@@ -49,7 +57,10 @@ _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 _UNBRACED = re.compile(r"\s{1,9}(\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z]))|(\d)")
 _BLANK = re.compile(r"\s{0,200}(?:-{3,}\s{1,20})?")
 _ALSO = re.compile(r"\s{0,9}(?:,\s{0,9}(?:and|or)?|and|or)\s{0,9}(?=\$)")
-_DELIMITERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("`", "`"), ('"', '"'), ("“", "”"), ("*", "*"), ("'", "'"))
+_DELIMITERS = (
+    *(("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("*", "*")),
+    *(("`", "`"), ('"', '"'), ("“", "”"), ("'", "'")),
+)
 
 
 def find(text: str, spec: AnswerSpec = AnswerSpec(), *, truncated: bool = False) -> Found | None:
@@ -71,14 +82,15 @@ def find(text: str, spec: AnswerSpec = AnswerSpec(), *, truncated: bool = False)
     if span is None or span[1] - span[0] > limit:
         return None
     value = tail[span[0] : span[1]]
-    if value.casefold() == "[invalid]":  # what other tools write where they found nothing
+    if not value.strip() or value.casefold() == "[invalid]":  # what other tools write where they found nothing
         return None
     return Found(value, key(value, spec), span[0] + shift, span[1] + shift, stated)
 
 
 def _stated(text: str, spec: AnswerSpec, truncated: bool, limit: int) -> Span | None:
     """The last readable statement, going back from the end."""
-    at = {mark: where for mark in _MARKS if (where := text.rfind(mark)) >= 0}
+    marks = _CHOICE_MARKS if spec.kind == "choice" else _MARKS
+    at = {mark: where for mark in marks if (where := text.rfind(mark)) >= 0}
     for _ in range(STATEMENTS):
         if not at:
             return None
@@ -88,6 +100,8 @@ def _stated(text: str, spec: AnswerSpec, truncated: bool, limit: int) -> Span | 
             span = _hashes(text, where, spec, truncated)
         elif mark[0] == "\\":
             span = _box(text, where + len(mark), spec, limit)
+        elif mark[-1] == "s":
+            span = _stands(text, where + len(mark), spec, truncated, limit)
         else:
             span = _said(text, where, spec, truncated, limit)
         if span is not None:
@@ -147,14 +161,23 @@ def _said(text: str, at: int, spec: AnswerSpec, truncated: bool, limit: int) -> 
     bare = _BARE.get(spec.kind)
     if bare is not None and not truncated and (quick := bare.match(text, said.end())):
         return quick.span(1)
-    blank = _BLANK.match(text, said.end())
-    start = blank.end() if blank else said.end()
+    return _stands(text, said.end(), spec, truncated, limit)
+
+
+def _stands(text: str, at: int, spec: AnswerSpec, truncated: bool, limit: int) -> Span | None:
+    """What stands after `the answer is`."""
+    blank = _BLANK.match(text, at)
+    start = blank.end() if blank else at
     span = _delimited(text, start, spec, limit) or _inside(text, start, start + limit + 1, spec, whole=False)
     if span is None or span[0] - start > limit:
         return None
-    if truncated and not text[span[1] :].strip(" .*$"):
-        return span if text[span[1] : span[1] + 1] in ("*", "$") or text[span[1] : span[1] + 2] in (". ", ".\n") else None
-    return span
+    return None if truncated and _may_be_cut(text, span[1]) else span
+
+
+def _may_be_cut(text: str, end: int) -> bool:
+    """Whether an answer that ends there may go on: nothing follows it but perhaps a full stop or a decimal point."""
+    closed = text[end : end + 1] in ("*", "$") or text[end : end + 2] in (". ", ".\n")
+    return not closed and not text[end:].strip(" .")
 
 
 def _tag(text: str, at: int, spec: AnswerSpec, truncated: bool, limit: int) -> Span | None:
@@ -169,27 +192,35 @@ def _tag(text: str, at: int, spec: AnswerSpec, truncated: bool, limit: int) -> S
 
 
 def _delimited(text: str, at: int, spec: AnswerSpec, limit: int) -> Span | None:
-    """What stands between the marks that a statement opens with: $...$, \\(...\\), **...**, "..."."""
+    r"""What stands between the marks that a statement opens with: $...$, \(...\), **...**, "..."."""
     for opener, closer in _DELIMITERS:
         if not text.startswith(opener, at):
             continue
         start = at + len(opener)
         end = text.find(closer, start, start + limit)
-        while opener == "'" and 0 <= end and text[end + 1 : end + 2].isalnum():  # o'connell
+        while opener == "'" and end >= 0 and text[end + 1 : end + 2].isalnum():  # o'connell
             end = text.find(closer, end + 1, start + limit)
-        if end < 0 or not text[start:end].strip():
-            continue
-        if opener == "$" and (text[end + 1 : end + 2].isdecimal() or text[start] == " " and text[end - 1] != " " or "\n\n" in text[start:end]):
-            continue  # two prices: $5 and $6
-        if opener in ("'", '"', "`", "*") and "\n" in text[start:end]:
+        if end < 0 or not _is_pair(text, opener, start, end):
             continue
         after = end + len(closer)
-        if text[after : after + 3].lstrip().startswith("="):
+        if text[after : after + 3].lstrip().startswith("="):  # $x$ = 5
             return None
-        if opener == "$":
-            while (also := _ALSO.match(text, after)) and (close := text.find("$", also.end() + 1, also.end() + limit)) > 0:
-                after = close + 1
-            if after > end + 1:
-                return _inside(text, at, after, spec)
+        while opener == "$" and (also := _ALSO.match(text, after)):  # $8$, $4$
+            close = text.find("$", also.end() + 1, also.end() + limit)
+            if close < 0:
+                break
+            after = close + 1
+        if after > end + len(closer):
+            return _inside(text, at, after, spec)
         return _inside(text, start, end, spec)
     return None
+
+
+def _is_pair(text: str, opener: str, start: int, end: int) -> bool:
+    """Whether two marks belong together; the prices in `$5 and $6` do not."""
+    inner = text[start:end]
+    if not inner.strip():
+        return False
+    if opener == "$":
+        return not (text[end + 1 : end + 2].isdecimal() or (inner[0] == " " != inner[-1]) or "\n\n" in inner)
+    return opener not in ("'", '"', "`", "*") or "\n" not in inner

@@ -3,60 +3,78 @@
 import re
 from collections.abc import Callable
 
-from mullover.answers.keys import LONGEST
-from mullover.answers.reading import NUMBER, YES_NO, Span, choice_text, closing, read_expression, read_math, trimmed
+from mullover.answers.figures import NUMBER, read_math
+from mullover.answers.keys import LONGEST, labels
+from mullover.answers.reading import FENCE, YES_NO, choice_text, read_expression
+from mullover.answers.sentences import TEXT_GROUP, Span, trimmed
 from mullover.types import AnswerSpec, Kind
 
 READ = 20_000  # characters from the end
+NEAR = 500  # characters from the end where the text of a choice is taken for an answer
 ONE_LINE = 200  # a whole text up to this long may be its own answer
+LINES = 50  # from the end, in which an expression is sought
 
-_MATH = re.compile(r"\$\$((?:(?!\$\$).){1,2000})\$\$|\$([^$\n]{1,1000})\$|\\\[((?:(?!\\\]).){1,2000})\\\]|\\\(((?:(?!\\\)).){1,1000})\\\)", re.DOTALL)
-_LETTER = re.compile(r"(?<![\w'’])\(([A-Za-z])\)|(?<![\w'’.])(?:[Oo]ption|[Cc]hoice)\s+\(?([A-Z])(?!\w)|(?<![\w'’.(])\**([A-Z])\**(?=[).:,;]|\s*$|\s*\n|\s+(?:is|because)\b)(?![\w'’])")
-_FENCED = re.compile(r"```[^\n`]*\n")
+_MATH = re.compile(
+    r"\$\$((?:(?!\$\$).){1,2000})\$\$|\$([^$\n]{1,1000})\$"
+    r"|\\\[((?:(?!\\\]).){1,2000})\\\]|\\\(((?:(?!\\\)).){1,1000})\\\)",
+    re.DOTALL,
+)
+_PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+_LETTER = re.compile(
+    r"(?<![\w'’])\(([A-Za-z])\)"
+    r"|(?<![\w'’.])(?:[Oo]ption|[Cc]hoice)\s+\(?([A-Z])(?!\w)"
+    r"|(?<![\w'’.(])\*{0,3}([A-Z])\*{0,3}(?=[).:,;]|\s{0,9}$|\s{0,9}\n|\s{1,9}(?:is|because)\b)(?![\w'’])"
+)
+
+
+def last_match(pattern: re.Pattern[str], text: str, start: int) -> re.Match[str] | None:
+    found = None
+    for match in pattern.finditer(text, start):
+        found = match
+    return found
 
 
 def last_number(text: str, spec: AnswerSpec) -> Span | None:
     """The last number; one that is longer than an answer may be is none."""
-    for size in (200, READ):
-        near = max(0, len(text) - size)
-        last = max(text.rfind(digit, near) for digit in "0123456789")
+    last = -1
+    for size in (200, READ):  # nearly always it is near
+        last = max(last, *(text.rfind(digit, max(0, len(text) - size)) for digit in "0123456789"))
         if last >= 0:
             break
-    else:
+    if last < 0:
         return None
     start = max(0, last - 40)
     while start > 0 and last - start < LONGEST and not text[start - 1].isspace():
         start -= 1
-    found = None
-    for found in NUMBER.finditer(text, start):
-        pass
-    return found.span() if found and (found.start() > start or last - start < LONGEST) else None
+    found = last_match(NUMBER, text, start)
+    return found.span() if found and last - start < LONGEST else None
 
 
 def last_math(text: str, spec: AnswerSpec) -> Span | None:
-    """The last $...$, right of its `=`, or a number that comes after it."""
-    start = max(0, len(text) - READ)
+    """A text that is only a formula, else the last $...$, right of its `=`, or a number that comes after it."""
+    if len(text) <= ONE_LINE and not _PROSE.search(TEXT_GROUP.sub("", text)) and "\n" not in text.strip():
+        return read_math(text, spec, True)
     fragment = None
-    for fragment in _MATH.finditer(text, start):
-        pass
+    for match in _MATH.finditer(text, max(0, len(text) - READ)):
+        if fragment is None or len(match[match.lastindex or 0].strip()) > 1:  # a lone $x$ is hardly an answer
+            fragment = match
     number = last_number(text, spec)
     if fragment is None or (number and number[0] >= fragment.end()):
         return number
-    a, b = fragment.span(fragment.lastindex or 0)
-    span = read_math(text[a:b], spec, True)
-    return (a + span[0], a + span[1]) if span else number
+    start, end = fragment.span(fragment.lastindex or 0)
+    span = read_math(text[start:end], spec, True)
+    return (start + span[0], start + span[1]) if span else number
 
 
 def last_choice(text: str, spec: AnswerSpec) -> Span | None:
-    """The last letter that stands as a label, or the text of a choice in the last 500 characters, whichever is later."""
-    start = max(0, len(text) - 2_000)
-    labels = {c.strip("() .").upper() for c in spec.choices if len(c.strip("() .")) == 1}
+    """The last letter that stands as a label, or the text of a choice near the end, whichever is later."""
+    known = labels(spec.choices)
     letter: Span | None = None
-    for match in _LETTER.finditer(text, start):
+    for match in _LETTER.finditer(text, max(0, len(text) - READ)):
         span = match.span(match.lastindex or 0)
-        if not labels or text[span[0]].upper() in labels:
+        if not known or text[span[0]].upper() in known:
             letter = span
-    near = max(0, len(text) - 500)
+    near = max(0, len(text) - NEAR)
     worded = choice_text(text[near:], spec, last=True)
     if worded and (letter is None or worded[0] + near > letter[0]):
         return worded[0] + near, worded[1] + near
@@ -64,9 +82,7 @@ def last_choice(text: str, spec: AnswerSpec) -> Span | None:
 
 
 def last_yes_no(text: str, spec: AnswerSpec) -> Span | None:
-    found = None
-    for found in YES_NO.finditer(text, max(0, len(text) - READ)):
-        pass
+    found = last_match(YES_NO, text, max(0, len(text) - READ))
     return found.span() if found else None
 
 
@@ -90,10 +106,8 @@ def last_list(text: str, spec: AnswerSpec) -> Span | None:
 def last_code(text: str, spec: AnswerSpec) -> Span | None:
     """The last fenced block; one that is not closed runs to the end, since the fence may have been the stop string."""
     fences = [m.start() for m in re.finditer(r"```", text)]
-    if not fences:
-        return None
-    for i in range(len(fences) - 1 - (len(fences) + 1) % 2, -1, -2):
-        opened = _FENCED.match(text, fences[i])
+    for i in range((len(fences) - 1) // 2 * 2, -1, -2):  # the opening ones
+        opened = FENCE.match(text, fences[i])
         end = fences[i + 1] if i + 1 < len(fences) else len(text)
         if opened and text[opened.end() : end].strip():
             return opened.end(), end
@@ -102,23 +116,21 @@ def last_code(text: str, spec: AnswerSpec) -> Span | None:
 
 def only_text(text: str, spec: AnswerSpec) -> Span | None:
     """The text itself if it is one short line."""
-    if len(text) > 4 * ONE_LINE:
+    if len(text) > 4 * ONE_LINE or text.rstrip(" *").endswith(":"):
         return None
     span = trimmed(text, 0, len(text), "\"'`“”")
-    return span if span and span[1] - span[0] <= ONE_LINE and "\n" not in text[span[0] : span[1]] else None
+    return span if span and span[1] - span[0] <= ONE_LINE and "\n" not in text[slice(*span)] else None
 
 
 def last_expression(text: str, spec: AnswerSpec) -> Span | None:
     """The last line that is an arithmetic expression."""
     end = len(text)
-    for _ in range(50):
+    for _ in range(LINES):
         if end <= 0:
             return None
         start = text.rfind("\n", 0, end) + 1
-        if start < end and end - start < 500:
-            span = read_expression(text[start:end], spec, True)
-            if span:
-                return start + span[0], start + span[1]
+        if start < end <= start + LONGEST and (span := read_expression(text[start:end], spec, True)):
+            return start + span[0], start + span[1]
         end = start - 1
     return None
 

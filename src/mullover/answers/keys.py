@@ -2,35 +2,40 @@ r"""Canonical keys: equal answers have equal keys, so that votes can be counted 
 
 Pure and total: any str in, a str out, in microseconds; nothing is evaluated. Decisions that others make differently:
 
-- 50% and 50\% are 50, not 1/2 (as in math-verify and the MATH graders); $5, 5 dollars, 5 cm and 90^\circ lose their unit.
-- Numbers are exact: 0.333 is not 1/3. 1.50 = 3/2 = 1 1/2; 1,000 = 1{,}000 = 1\,000, but 1, 2 and (1,234) are no numbers.
+- 50% and 50\% are 50, not 1/2 (as in math-verify and the MATH graders); $5, 5 dollars, 5 cm and 90^\circ lose the unit.
+- Numbers are exact: 0.333 is not 1/3. 1.50 = 3/2 = 1 1/2; 1,000 = 1{,}000 = 1\,000, but 1, 2 and (1,234) are none.
 - For kind `math` a list without brackets is in any order, as roots are; (1,2) and [1,2] are ordered and their brackets
   matter; `x = 5` is 5, and y = 2x + 3 is 2x + 3; an equation is one up to a factor; ± is both signs.
 - For kind `expression` nothing is reordered or computed: votes there are on what was written.
 - An answer that hedges ("7 or maybe 8") is equal to neither number.
+
+Ambiguous as written, and so read in one of two ways: 70,110 is a number, 70, 110 is two.
 """
 
 import re
 import unicodedata
 from collections.abc import Callable
-from fractions import Fraction
 from functools import lru_cache
 from textwrap import dedent
 
-from mullover.answers.algebra import Unreadable
+from mullover.answers.algebra import UnreadableError
 from mullover.answers.grammar import canonical
-from mullover.answers.latex import clean
+from mullover.answers.latex import UNIT_POWER, clean
+from mullover.answers.numerals import plain, short_decimal, worded
+from mullover.answers.symbols import SHORT_WORDS
 from mullover.types import AnswerSpec, Kind
 
 LONGEST = 2_000  # characters of an answer that is read as mathematics; longer ones are compared as text
 LONGEST_CODE = 100_000
 NESTED = 20  # brackets within brackets of a list
 
-_PLAIN = re.compile(r"([-+]?)(?:(\d{1,300})|([1-9]\d{0,2}(?:,\d{3}){1,99}))?(?:\.(\d{0,300}))?(?:/(\d{1,300}))?", re.ASCII)
+_LED = re.compile(r"(?P<n>[-+]?(?:\\frac\{\d+\}\{\d+\}|[\d.]+(?:/\d+)?))%?\s*[A-Za-z][^\d\\=+*<>|{}()\[\]]*")
+_HEDGED = re.compile(r"\b(?:or|and|to|not|but|maybe|possibly|perhaps|else|either|than)\b")
 _RATIONAL = re.compile(r"-?\d+(?:/\d+)?")
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf|boxed|fbox|operatorname)\s*\{([^{}]*)\}")
 _LETTERED = re.compile(
-    r"(?:(?:option|choice|answer)\b[\s:]*(?:is\b)?)?[\s({\[*_\"'`$]*([A-Za-z])(?:[)\]}.:*_\"'`$]+(?:\s.*|\w.*)?|\s*)", re.DOTALL | re.IGNORECASE
+    r"(?:(?:option|choice|answer)\b[\s:]*(?:is\b)?)?[\s({\[*_\"'`$]*([A-Za-z])(?:[)\]}.:*_\"'`$]+(?:\s.*|\w.*)?|\s*)",
+    re.DOTALL | re.IGNORECASE,
 )
 _LABEL = re.compile(r"\(?([A-Z])[).:]\s*(?=\S)")
 _NUMBER_TEXT = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
@@ -39,22 +44,21 @@ _FENCED = re.compile(r"\s*```[^\n`]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL)
 _YES_NO = {"yes": "yes", "true": "yes", "y": "yes", "no": "no", "false": "no", "n": "no"}
 _QUOTES = "\"'`“”‘’"
 _PAIRS = {"[": "]", "(": ")", "{": "}"}
-_OPERATORS = {r"\times": "*", r"\cdot": "*", r"\div": "/", r"\left": "", r"\right": "", "$": "", "**": "", r"\(": "", r"\)": "", r"\[": "", r"\]": "", r"\,": ""}
+_OPERATORS = {
+    r"\times": "*",
+    r"\cdot": "*",
+    r"\div": "/",
+    **dict.fromkeys((r"\left", r"\right", "$", "**", r"\(", r"\)", r"\[", r"\]", r"\,"), ""),
+}
 _OPERATOR = re.compile("|".join(map(re.escape, sorted(_OPERATORS, key=len, reverse=True))))
 _SYMBOLS = str.maketrans({"×": "*", "÷": "/", "−": "-", "–": "-", "·": "*", "⋅": "*", "∗": "*", "∕": "/"})
-_ONES = {w: i for i, w in enumerate(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-    " eighteen nineteen".split()
-)}  # fmt: skip
-_DECIMAL = re.compile(r"\d{1,20}(?:\.\d{1,20})?", re.ASCII)
-_TENS = {w: 10 * i for i, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
-_SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
 
 def key(value: str, spec: AnswerSpec = AnswerSpec()) -> str:
     """The text that all answers equal to `value` share; see the top of this file for what counts as equal.
 
-    Total: what cannot be read has its own text, spaces and case aside, as its key. A key is its own key.
+    Total: what cannot be read has its own text, spaces and case aside, as its key. The key of what can be read is an
+    answer too, with itself as its key. Of more than 20,000 characters (code: 100,000) every one counts.
     """
     if len(value) > (LONGEST_CODE if spec.kind == "code" else 10 * LONGEST):
         return value.strip()
@@ -81,22 +85,6 @@ def math_key(value: str, spec: AnswerSpec) -> str:
     return _math_key(value) if len(value) <= LONGEST else _squeezed(value)
 
 
-def _plain(value: str) -> str:
-    """The key of -3, 1.50, 1,000 or 3/4, the fast way; "" for anything else."""
-    match = _PLAIN.fullmatch(value)
-    if match is None:
-        return ""
-    sign, digits, grouped, decimals, below = match.groups()
-    whole = (digits or grouped or "").replace(",", "")
-    decimals = decimals.rstrip("0") if decimals else ""
-    if not whole and not decimals or (below and (decimals or not below.strip("0"))):
-        return ""
-    if not decimals and not below:
-        whole = whole.lstrip("0") or "0"
-        return "-" + whole if sign == "-" and whole != "0" else whole
-    return str(Fraction(int(sign + whole + decimals), int(below) if below else 10 ** len(decimals)))
-
-
 @lru_cache(maxsize=8192)
 def _number_key(value: str) -> str:
     found = _math_key(value)
@@ -107,13 +95,13 @@ def _number_key(value: str) -> str:
 
 @lru_cache(maxsize=8192)
 def _math_key(value: str) -> str:
-    if plain := _plain(value):
-        return plain
+    if found := plain(value):
+        return found
     text = clean(value)
     if not text:
         return _squeezed(value)
-    if plain := _plain(text):
-        return plain
+    if found := plain(text):
+        return found
     wrapped = _WRAPPED.fullmatch(text)
     if wrapped and wrapped[1].strip():
         text = clean(wrapped[1])
@@ -122,7 +110,7 @@ def _math_key(value: str) -> str:
         return words if len(words) > 3 or words.isdecimal() else f"\\text{{{words}}}"
     try:
         return canonical(text)
-    except (Unreadable, RecursionError):
+    except (UnreadableError, RecursionError):
         return worded(text) or _squeezed(text)
 
 
@@ -131,9 +119,9 @@ def _is_words(text: str) -> bool:
     if len(text) < 2 or not all(c.isalpha() or c in " '-" for c in text):
         return False
     words = text.split()
-    if any(word in ("pi", "theta", "alpha", "beta", "-") for word in words):
+    if any(word.strip("-") in ("pi", "theta", "alpha", "beta", "infinity", "") for word in words):
         return False
-    return max(map(len, words)) > 3 or (len(words) == 1 and text.isupper())
+    return max(map(len, words)) > 3 or (len(words) == 1 and text.isupper()) or text.casefold() in SHORT_WORDS
 
 
 def _squeezed(text: str) -> str:
@@ -143,35 +131,9 @@ def _squeezed(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
-def worded(value: str) -> str:
-    """`twenty-five` and `3 million` as digits; "" if the words are no number."""
-    words = value.casefold().replace("-", " ").replace(", ", " ").strip(" .*$").split()
-    if not 0 < len(words) <= 20:
-        return ""
-    total, group, seen = Fraction(), Fraction(), False
-    for word in words:
-        if word in _ONES or word in _TENS:
-            group += _ONES.get(word, _TENS.get(word, 0))
-        elif word in ("a", "an") and not seen and len(words) > 1:
-            group += 1
-        elif _DECIMAL.fullmatch(word) and not seen and words[-1] in _SCALES:
-            group += Fraction(word)
-        elif word in _SCALES and seen:
-            group *= _SCALES[word]
-            total, group = (total, group) if word == "hundred" else (total + group, 0)
-        elif word != "and" or not seen:
-            return ""
-        seen = True
-    return str(total + group)
-
-
-_LED = re.compile(r"(?P<n>[-+]?(?:\\frac\{\d+\}\{\d+\}|[\d.]+(?:/\d+)?))%?\s*[A-Za-z][^\d\\=+*<>|{}()\[\]]*")
-_HEDGED = re.compile(r"\b(?:or|and|to|not|but|maybe|possibly|perhaps|else|either|than)\b")
-
-
 def _led_by_number(value: str) -> str:
     """The number that a phrase without other numbers starts with: `5 m`, `42 red apples a day`."""
-    text = clean(value)
+    text = UNIT_POWER.sub("", clean(value))
     led = _LED.fullmatch(text)
     if led is None or _HEDGED.search(text):
         return ""
@@ -194,18 +156,9 @@ def text_key(value: str, spec: AnswerSpec = AnswerSpec()) -> str:
         text = wrapped[1] if wrapped else text
     text = " ".join(text.split()).casefold()
     bare = text.strip("*$ " + _QUOTES).rstrip(".,;:!? " + _QUOTES).strip("*$ " + _QUOTES)
-    if bare[:1].isdecimal() or bare[:1] in ("-", "+"):
-        if len(bare) <= LONGEST and _NUMBER_TEXT.fullmatch(bare) and bare.isascii():
-            return _trimmed_number(bare)
+    if (bare[:1].isdecimal() or bare[:1] in ("-", "+")) and bare.isascii() and _NUMBER_TEXT.fullmatch(bare):
+        return short_decimal(bare)
     return bare or text
-
-
-def _trimmed_number(text: str) -> str:
-    """1,050.50 as 1050.5: a text stays decimal."""
-    whole, _, decimals = text.replace(",", "").partition(".")
-    sign = "-" if whole[0] == "-" else ""
-    whole, decimals = whole.lstrip("+-0") or "0", decimals.rstrip("0")
-    return (sign if whole != "0" or decimals else "") + whole + ("." + decimals if decimals else "")
 
 
 def choice_key(value: str, spec: AnswerSpec) -> str:
@@ -224,6 +177,12 @@ def choice_key(value: str, spec: AnswerSpec) -> str:
         if _MATHEMATICAL.search(other) and _math_key(other[:LONGEST]) == math_key(value, spec):
             return label
     return text
+
+
+@lru_cache(maxsize=512)
+def labels(choices: tuple[str, ...]) -> frozenset[str]:
+    """The keys that kind choice can have: the letters, or A, B, C... for texts; none if no choices are given."""
+    return frozenset(_labelled(choices).values())
 
 
 @lru_cache(maxsize=512)

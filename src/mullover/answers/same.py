@@ -1,8 +1,8 @@
 """Which answers are equal although their keys differ: math-verify, asked only about group heads, under a cap.
 
-Keys come first and decide nearly everything. For kind math what is left goes to one worker process, which is started when
-first needed, reused, killed when a vote's seconds are spent, and started again. Where math-verify is not installed,
-nothing is merged. Two answers that are plain numbers are never asked about: there the keys are exact, math-verify rounds.
+Keys come first and decide nearly everything. For kind math what is left goes to one worker process, which is started
+when first needed, reused, killed when a vote's seconds are spent, and started again. Where math-verify is not
+installed, nothing is merged. Two plain numbers are never asked about: there the keys are exact, and math-verify rounds.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -27,10 +29,11 @@ from mullover.types import AnswerSpec
 LONGEST = 300  # characters of an answer that is sent
 REMEMBERED = 10_000  # pairs
 START = 30.0  # seconds the worker may take to import sympy; not counted under a vote's cap
+HOPELESS = 0.5  # seconds without an answer after which a pair is not tried again
 
 _CHARACTERS = re.compile(r"[\w\s\\{}()\[\].,;:+\-*/^=<>|!%&'$°πθ√∞±≤≥−]*", re.ASCII)
 _UNSAFE = re.compile(
-    r"__|\^\s*\{[^{}]*\^|\^\s*\{[^{}]*\{[^{}]*\^|\^[^{}]\^|\^\s*\{?\s*-?\d{4,}|\d{40,}|\d{4,}\s*!|!\s*!|\)\s*!|\}\s*!"
+    r"__|[)\]}]\s*\^\s*\{?\s*\d{2}|\^\s*\{[^{}]*\^|\^\s*\{[^{}]*\{[^{}]*\^|\^[^{}]\^|\^\s*\{?\s*-?\d{4,}|\d{40,}|\d{4,}\s*!|!\s*!|\)\s*!|\}\s*!"
     r"|\\(?:int|iint|oint|sum|prod|lim|input|include|def|let|write|read|catcode)(?![A-Za-z])|\b(?:or|and|maybe|not)\b"
 )
 _COMMAND = re.compile(r"\\[A-Za-z]+")
@@ -42,14 +45,15 @@ async def merge(heads: Sequence[str], spec: AnswerSpec = AnswerSpec(), *, cap: f
 
     Args:
         heads: one answer per group, in the order first seen.
-        cap: seconds this call may take once the worker is up. When they are spent, what is unsettled stays apart.
+        cap: seconds this call may take once the worker is up and other calls are done. When they are spent, what is
+            unsettled stays apart.
 
     Returns:
         0, 1, 2, ... for any kind but math, and where math-verify is not installed.
     """
     if spec.kind != "math" or not installed():
         return list(range(len(heads)))
-    return await asyncio.to_thread(_merge, list(heads), spec, cap)
+    return await asyncio.get_running_loop().run_in_executor(_WORKER.thread, _merge, list(heads), spec, cap)
 
 
 async def equivalent(gold: str, value: str, spec: AnswerSpec = AnswerSpec(), *, cap: float = 2.0) -> bool:
@@ -65,7 +69,7 @@ def installed() -> bool:
 
 
 def safe(answer: str) -> bool:
-    """Short, balanced, of mathematical characters, without towers of powers, words or anything that computes forever."""
+    """Short, balanced, of mathematical characters, without words, towers of powers or what else computes forever."""
     if len(answer) > LONGEST or not _CHARACTERS.fullmatch(answer) or _UNSAFE.search(answer):
         return False
     bare = re.sub(r"\\text\s*\{[^{}]*\}", "", answer)
@@ -103,31 +107,33 @@ class _Vote:
 
     deadline: float  # on the monotonic clock; put off by what it takes to start the worker
 
+    @property
+    def left(self) -> float:
+        return max(0.0, self.deadline - time.monotonic())
+
 
 class _Worker:
     """The one process, and what it has answered."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[str] | None = None
-        self.lock = threading.Lock()
+        self.ready = False
+        self.thread = ThreadPoolExecutor(1, "mullover-answers")  # votes take turns, so each has its seconds to itself
         self.answers: OrderedDict[tuple[str, str], bool] = OrderedDict()
 
     def same(self, a: str, b: str, keys: tuple[str, str], vote: _Vote) -> bool:
-        """Whether a equals b; False, and not remembered, when the vote's deadline comes first."""
+        """Whether a equals b; False when the vote's deadline comes first."""
         if keys in self.answers:
             return self.answers[keys]
         if not (safe(a) and safe(b)) or (is_rational(a) and is_rational(b)):
             return False
-        if not self.lock.acquire(timeout=max(0.0, vote.deadline - time.monotonic())):
+        if not vote.left:
             return False
-        try:
-            vote.deadline += self._up()
-            began = time.monotonic()
-            answer = self._ask(a, b, vote.deadline - began)
-            if answer is not None or time.monotonic() - began > 0.5:
-                self._remember(keys, bool(answer))
-        finally:
-            self.lock.release()
+        vote.deadline += self._up()
+        began = time.monotonic()
+        answer = self._ask(a, b, vote.left)
+        if answer is not None or time.monotonic() - began > HOPELESS:
+            self._remember(keys, bool(answer))
         return bool(answer)
 
     def _remember(self, keys: tuple[str, str], answer: bool) -> None:
@@ -136,19 +142,20 @@ class _Worker:
             self.answers.popitem(last=False)
 
     def _ask(self, a: str, b: str, seconds: float) -> bool | None:
-        """None when there was no answer in time; the process is killed then, and the next question starts another."""
-        process = self.process
-        if process is None or seconds <= 0:
+        """None if there was no answer in time; then the process is replaced, and its successor starts meanwhile."""
+        if not self.ready:
             return None
-        line = self._exchange(process, json.dumps([a, b]), seconds)
+        line = self._exchange(json.dumps([a, b]), seconds)
         if line not in ("true", "false"):
-            self.close()
+            self._start()
             return None
         return line == "true"
 
-    def _exchange(self, process: subprocess.Popen[str], line: str | None, seconds: float) -> str:
+    def _exchange(self, line: str | None, seconds: float) -> str:
         """A line out and a line in; a timer that kills is the one way to bound a read on every platform."""
-        assert process.stdin is not None and process.stdout is not None
+        process = self.process
+        if process is None or process.stdin is None or process.stdout is None:
+            return ""
         timer = threading.Timer(seconds, process.kill)
         timer.daemon = True
         timer.start()
@@ -157,17 +164,22 @@ class _Worker:
                 process.stdin.write(line + "\n")
                 process.stdin.flush()
             return process.stdout.readline().strip()
-        except (OSError, ValueError):
+        except (OSError, ValueError):  # it is gone
             return ""
         finally:
             timer.cancel()
 
     def _up(self) -> float:
-        """Start the process if there is none; the seconds that took."""
-        if self.process is not None and self.process.poll() is None:
-            return 0.0
-        self.close()
+        """Have a process that answers; the seconds that took. It may fail to start: then `ready` stays false."""
         began = time.monotonic()
+        if self.process is None or self.process.poll() is not None:
+            self._start()
+        if not self.ready:
+            self.ready = self._exchange(None, START) == "ready"
+        return time.monotonic() - began
+
+    def _start(self) -> None:
+        self.close()
         root = str(Path(__file__).parents[2])
         paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         self.process = subprocess.Popen(
@@ -179,28 +191,27 @@ class _Worker:
             encoding="utf-8",
             env={**os.environ, "PYTHONPATH": paths},
         )
-        if self._exchange(self.process, None, START) != "ready":
-            self.close()
-        return time.monotonic() - began
 
     def close(self) -> None:
-        process, self.process = self.process, None
-        if process is not None:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
+        process, self.process, self.ready = self.process, None, False
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            with suppress(OSError):  # a line may be left in the buffer
                 if pipe is not None:
-                    try:
-                        pipe.close()
-                    except OSError:  # a line that never left the buffer of a process that is gone
-                        pass
-
-    def forget(self) -> None:
-        """In a forked child: the process belongs to the parent."""
-        self.__init__()  # type: ignore[misc]
+                    pipe.close()
 
 
 _WORKER = _Worker()
+
+
+def _forget() -> None:
+    """In a forked child: the process, its pipes and the thread are the parent's."""
+    _WORKER.process, _WORKER.ready, _WORKER.thread = None, False, ThreadPoolExecutor(1)
+
+
 atexit.register(_WORKER.close)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_WORKER.forget)
+    os.register_at_fork(after_in_child=_forget)

@@ -1,8 +1,8 @@
 """The process that asks math-verify whether two answers are equal; one JSON line in, one out.
 
-It is a process and not a thread because sympy can compute for hours, and only a process can be stopped: `same.py` kills
-it. math-verify's own timeouts are off: they use SIGALRM. Answers come as LaTeX and nothing else is parsed: math-verify's
-reader of plain expressions goes through sympy's `parse_expr`, which evaluates Python.
+It is a process and not a thread because sympy can compute for hours, and only a process can be stopped: `same.py`
+kills it. math-verify's own timeouts are off: they use SIGALRM. Answers come as LaTeX and nothing else is parsed:
+math-verify's reader of plain expressions goes through sympy's `parse_expr`, which evaluates Python.
 """
 
 import json

@@ -66,6 +66,7 @@ class Called(Model):
             frozenset(can),
             think=THINK,
             metered="call",
+            prompt_each=True,
             unit=unit,
             price=price,
             deterministic="seed" in self.options,

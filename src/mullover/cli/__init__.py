@@ -1,5 +1,6 @@
 """`mull`: a composition root. One file per command; what a command imports, `mull --help` does not."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -7,7 +8,7 @@ from importlib import import_module
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from mullover.errors import MulloverError
+from mullover.errors import MulloverError, OptionError, StoreError
 
 HELP = {
     "ask": "Answer one question. The answer alone goes to stdout; progress and cost go to stderr.",
@@ -21,25 +22,37 @@ HELP = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0, or 2 for a user's mistake with one line that says what and what to do, or 1."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a character that the terminal lacks stops nothing
     try:
+        if any(not word.isascii() and _broken(word) for word in words):
+            raise OptionError("an argument is no valid UTF-8 text; mend it")
         result = app(words)(args=words, prog_name="mull", standalone_mode=False)
-        return result if isinstance(result, int) else 0
+        sys.stdout.flush()
+        return result if isinstance(result, int) and result in (0, 1, 2) else 1 if result else 0
     except MulloverError as error:
-        from mullover.errors import OptionError, StoreError
-
         say(error)
         return 2 if isinstance(error, (OptionError, StoreError)) else 1
     except TyperException as error:
-        say(f"{error.format_message().rstrip('.')}; see `mull {words[0] if words and words[0] in HELP else ''} --help`")
+        if told := error.format_message().rstrip("."):
+            command = f"{words[0]} " if words and words[0] in HELP else ""
+            say(f"{told[:300]}; see `mull {command}--help`")
         return 2
     except Exit as done:
-        return done.exit_code
+        return min(done.exit_code, 1) if done.exit_code not in (0, 2) else done.exit_code
     except (Abort, KeyboardInterrupt):
         say("stopped")
         return 1
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader left; so would a traceback
+    except OSError as error:  # stdout is full, or its reader left: a traceback would not help
+        if not isinstance(error, BrokenPipeError):
+            say(f"cannot print: {error}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _broken(word: str) -> bool:
+    return any("\ud800" <= c <= "\udfff" for c in word)
 
 
 def say(message: object) -> None:

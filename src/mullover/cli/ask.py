@@ -11,10 +11,11 @@ import typer
 from mullover.api import as_prompt
 from mullover.cli import say
 from mullover.cli.options import Chosen, chosen, signed
-from mullover.errors import OptionError
+from mullover.cli.output import clean, print_json, spent
+from mullover.errors import ModelError, OptionError
 from mullover.openers import open_model
-from mullover.run import Run, run
-from mullover.types import Answer, Prompt, Usage
+from mullover.running import Run, run
+from mullover.types import Answer, Model, Prompt
 
 OWN = {
     "question": (str, typer.Argument(help="The question; - reads it from stdin."), ...),
@@ -27,50 +28,67 @@ def command(words: Sequence[str]) -> Callable[..., Any]:
 
 
 def ask(question: str, json: bool, **given: Any) -> int:
-    """Answer, print, keep."""
+    """Answer, keep, print."""
     picked = chosen(given)
-    text = sys.stdin.read() if question == "-" else question
-    prompt = as_prompt(text, picked.kind or "text", picked.system)  # type: ignore[arg-type]
+    prompt = as_prompt(asked(question), picked.kind or "text", picked.system)  # type: ignore[arg-type]
     model = open_model(picked.model)
     if any(getattr(value, "of_task", False) for value in picked.options.values()):
         raise OptionError("the scorer `oracle` grades by a task's answers; with ask write oracle:TRUTH")
     started = time.time()
-    result = asyncio.run(answered(picked, prompt, model, quiet=json))
+    result, error = asyncio.run(answered(picked, prompt, model, quiet=json))
     seconds = time.time() - started
-    shown = report(result, picked, model.info.name, seconds)
+    keep(result, picked, prompt, model.info.name, started, seconds, error)
+    if error and result.answer.value is None:
+        say(error)
+        return 1
     if json:
-        import orjson
-
-        print(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
+        print_json(report(result, picked, model.info.name, seconds))
     else:
         answer = result.answer
         print(clean(answer.value if answer.value is not None else answer.text))
         if answer.value is None and answer.text:
             say("no short answer was stated; this is the whole reply")
         print(cost_line(result, seconds), file=sys.stderr)
-    keep(result, picked, prompt, model.info.name, started, seconds)
-    return 0
+    return 1 if error else 0
 
 
-async def answered(picked: Chosen, prompt: Prompt, model: Any, quiet: bool) -> Run:
-    watch = None if quiet else Watch()
-    return await run(
-        picked.strategy,
-        model,
-        prompt,
-        seed=picked.seed,
-        budget=picked.budget,
-        sampling=picked.sampling,
-        watch=watch,
-        **picked.options,
-    )
+def asked(question: str) -> str:
+    """The question, from stdin if it is a dash."""
+    if question != "-":
+        return question
+    if sys.stdin is None:
+        raise OptionError("there is no stdin to read the question from; give it as an argument")
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise OptionError(f"the question on stdin is no UTF-8 text: {error}") from None
+
+
+async def answered(picked: Chosen, prompt: Prompt, model: Model, quiet: bool) -> tuple[Run, str]:
+    """The run, and why it ended early if it did: then it is what there was until then."""
+    try:
+        result = await run(
+            picked.strategy,
+            model,
+            prompt,
+            seed=picked.seed,
+            budget=picked.budget,
+            sampling=picked.sampling,
+            watch=None if quiet else Watch(),
+            **picked.options,
+        )
+    except (asyncio.CancelledError, ModelError) as ended:
+        stopped = isinstance(ended, asyncio.CancelledError)
+        result = getattr(ended, "run", None) or Run(Answer(None, complete=False, why="stopped"), ())
+        return result, "stopped; nothing was answered yet" if stopped else str(ended)
+    return result, ""
 
 
 class Watch:
     """Tells of the answer so far, on a terminal at once and elsewhere every two seconds."""
 
     def __init__(self) -> None:
-        self.every = 0.2 if sys.stderr.isatty() else 2.0
+        self.every = 0.5 if sys.stderr.isatty() else 2.0  # seconds
         self.next = time.monotonic() + self.every
 
     def __call__(self, answer: Answer) -> None:
@@ -109,20 +127,6 @@ def report(result: Run, picked: Chosen, model: str, seconds: float) -> dict[str,
     }
 
 
-def spent(usage: Usage) -> dict[str, Any]:
-    """Usage as every command prints it."""
-    shown = {
-        "calls": usage.calls,
-        "prompt_tokens": usage.prompt_tokens,
-        "cached_tokens": usage.cached_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "reasoning_tokens": usage.reasoning_tokens,
-        "seconds": round(usage.seconds, 6),
-    }
-    more = {"retries": usage.retries, "flops": usage.flops, "money": usage.money}
-    return shown | {name: value for name, value in more.items() if value}
-
-
 def cost_line(result: Run, seconds: float) -> str:
     total = result.total
     parts = [
@@ -138,12 +142,7 @@ def cost_line(result: Run, seconds: float) -> str:
     return "; ".join(clean(part) for part in parts)
 
 
-def clean(text: str) -> str:
-    """Model text for a terminal: no control characters but line ends and tabs."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def keep(result: Run, picked: Chosen, prompt: Prompt, model: str, started: float, seconds: float) -> None:
+def keep(result: Run, picked: Chosen, prompt: Prompt, model: str, started: float, seconds: float, failed: str) -> None:
     """Store the run; that it cannot be stored takes nothing from the answer."""
     from mullover.errors import StoreError
     from mullover.store import Done, RunStore, encode, new_folder_for_ask
@@ -160,10 +159,12 @@ def keep(result: Run, picked: Chosen, prompt: Prompt, model: str, started: float
         },
         "command": sys.argv[1:],
     }
-    line = encode("question", result, gold=None, correct=None, grades=None, seconds=seconds, started=started)
+    line = encode(
+        "question", result, gold=None, correct=None, grades=None, seconds=seconds, started=started, error=failed
+    )
     try:
         store = RunStore.open(new_folder_for_ask(), manifest)
-        store.append(line, Done.of("question", result, None, None, seconds=seconds))
+        store.append(line, Done.of("question", result, None, None, seconds=seconds, error=failed))
         store.close({"problems": 1})
     except (StoreError, OptionError) as error:
         say(f"not stored: {error}")

@@ -10,8 +10,8 @@ from typing import Any
 import typer
 
 from mullover.cli import say
-from mullover.cli.ask import spent
 from mullover.cli.options import chosen, signed
+from mullover.cli.output import print_json, spent
 from mullover.cli.progress import Progress
 from mullover.errors import OptionError
 from mullover.evaluate.evaluate import Plan, Result, evaluate
@@ -64,7 +64,7 @@ def run_eval(
             result = asyncio.run(evaluate(plan, out, progress.tell))
         except KeyboardInterrupt:
             progress.close()
-            print(f"mull: stopped; what was finished is stored. To go on: {resume}", file=sys.stderr)
+            say(f"stopped; what was finished is stored. To go on: {resume}")
             return 1
     show(result, json)
     if result.failed == result.problems and result.problems:
@@ -79,9 +79,7 @@ def show(result: Result, json: bool) -> None:
         "usage": {**spent(result.total), "by_role": {r: spent(u) for r, u in result.usage.items()}},
     }
     if json:
-        import orjson
-
-        print(orjson.dumps(shown, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
+        print_json(shown)
         return
     low, high = result.ci95
     total = result.total

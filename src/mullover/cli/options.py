@@ -3,14 +3,14 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
 from mullover.errors import OptionError
 from mullover.openers import openable, opened, sampling_words, thinking
 from mullover.prompts import INSTRUCTIONS, styles
-from mullover.run import Budget
+from mullover.running import Budget
 from mullover.strategies import docs, load, names, parameters
 from mullover.types import Strategy
 
@@ -31,7 +31,6 @@ COMMON: Mapping[str, tuple[Any, str]] = {
     "thinking": (str, "on, off, an effort (low, medium, high), or a budget in tokens."),
     "budget_tokens": (int, "Hard limit for one question: generated, computed prompt and verifier tokens."),
     "budget_seconds": (float, "Hard limit for one question."),
-    "budget_money": (float, "Hard limit for one question, in the currency of the model's price."),
 }
 SAMPLED = ("temperature", "top_p", "top_k", "min_p", "max_tokens")
 # Options that many strategies share: told about even where the chosen strategy lacks them.
@@ -87,6 +86,8 @@ def said(words: Sequence[str], flag: str) -> str | None:
     """The last value of a flag, before the flags are parsed."""
     found = None
     for at, word in enumerate(words):
+        if word == "--":
+            break
         if word == flag and at + 1 < len(words):
             found = words[at + 1]
         elif word.startswith(f"{flag}="):
@@ -100,7 +101,8 @@ def own_flags(strategy: Strategy) -> dict[str, str]:
     lines = {}
     for option, p in parameters(strategy).items():
         if openable(p.annotation):
-            values = f" One of {', '.join(get_args(p.annotation))}." if get_origin(p.annotation) is not None else ""
+            literal = get_origin(p.annotation) is Literal
+            values = f" One of {', '.join(map(str, get_args(p.annotation)))}." if literal else ""
             default = "" if p.default is p.empty else f" [default: {getattr(p.default, 'name', p.default)}]"
             lines[option] = f"{told.get(option, option)}{values}{default}"
     return lines
@@ -120,7 +122,7 @@ def chosen(given: Mapping[str, Any]) -> Chosen:
     for option in specs:
         if option not in known:
             has = ", ".join(f"--{o.replace('_', '-')}" for o in own_flags(strategy))
-            raise OptionError(f"{name} has no option --{option}; it has {has}")
+            raise OptionError(f"{name} has no option --{option}; it has {has or 'none'}; see `mull strategies --long`")
     if given["kind"] is not None and given["kind"] not in INSTRUCTIONS:
         raise OptionError(f"no kind of answer {given['kind']!r}; there are {', '.join(INSTRUCTIONS)}")
     if "sampling" not in known and any(given[word] is not None for word in SAMPLED):
@@ -131,11 +133,14 @@ def chosen(given: Mapping[str, Any]) -> Chosen:
     return Chosen(
         name=name,
         strategy=strategy,
-        options={option: opened(f"--{option}", known[option].annotation, word) for option, word in specs.items()},
+        options={
+            option: opened(f"--{option.replace('_', '-')}", known[option].annotation, word)
+            for option, word in specs.items()
+        },
         specs=specs,
         sampling=sampling,
         seed=given["seed"] or 0,
-        budget=Budget(given["budget_tokens"], given["budget_seconds"], given["budget_money"]),
+        budget=Budget(given["budget_tokens"], given["budget_seconds"]),
         system=given["system"] or "",
         kind=given["kind"],
         model=given["model"],

@@ -11,7 +11,7 @@ EVERY = 2.0  # seconds between plain lines
 class Progress:
     def __init__(self, total: int, what: str) -> None:
         self.total, self.what = total, what
-        self.next = time.monotonic() + EVERY
+        self.next = 0.0 if sys.stderr.isatty() else time.monotonic() + EVERY
         self.bar: Any = None
         self.line: Any = None
 
@@ -37,13 +37,13 @@ class Progress:
     def tell(self, done: int, correct: int, tokens: int) -> None:
         """Called after each problem; cheap when there is nothing to show yet."""
         now = time.monotonic()
-        if now < self.next and done < self.total:
+        if now < self.next and (self.bar is None or done < self.total):
             return
         so_far = f"{correct / max(1, done):.1%} right, {tokens:,} tokens"
         if self.bar is not None:
             self.next = now + 0.1
             self.bar.update(self.line, completed=done, so_far=so_far)
-        elif now >= self.next:
+        else:
             self.next = now + EVERY
             print(f"{self.what}: {done}/{self.total}, {so_far}", file=sys.stderr, flush=True)
 

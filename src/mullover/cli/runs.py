@@ -368,7 +368,7 @@ def _text(text: object, style: str = "") -> Text:
     """Text for the terminal: no markup is read in it, and no control character gets through."""
     from rich.text import Text
 
-    from mullover.cli.ask import clean
+    from mullover.cli.output import clean
 
     return Text(clean(str(text)), style)
 

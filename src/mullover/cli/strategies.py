@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mullover.cli.output import print_json
 from mullover.openers import openable
 from mullover.strategies import docs, load, names, needs, parameters
 from mullover.types import Strategy
@@ -21,9 +22,7 @@ def strategies(
 ) -> None:
     rows = [row(name) for name in names()]
     if json:
-        import orjson
-
-        print(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+        print_json(rows)
         return
     width = max(len(name) for name in names())
     for at in rows:

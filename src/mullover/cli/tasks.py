@@ -1,11 +1,13 @@
 """`mull tasks`: what there is to solve."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mullover.cli.output import print_json
 from mullover.tasks import describe
 
 
@@ -21,11 +23,7 @@ def tasks(
 ) -> None:
     rows = describe(data)
     if json:
-        import dataclasses
-
-        import orjson
-
-        print(orjson.dumps([dataclasses.asdict(row) for row in rows], option=orjson.OPT_INDENT_2).decode())
+        print_json([asdict(row) for row in rows])
         return
     name, kind = max(len(row.name) for row in rows), max(len(row.kind) for row in rows)
     for row in rows:

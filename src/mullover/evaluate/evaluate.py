@@ -2,16 +2,17 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mullover import __version__
 from mullover.aio import together
-from mullover.errors import ModelError
+from mullover.errors import ModelError, OptionError
+from mullover.evaluate.identity import contents, name_of
 from mullover.evaluate.metrics import pass_curve, wilson
-from mullover.run import Budget, Run, prepared, run_prepared
+from mullover.running import Budget, Run, prepared, run_prepared
 from mullover.scorers.oracle import Oracle
 from mullover.store import Done, RunStore, default_folder, encode
 from mullover.tasks import Problem, Task
@@ -44,8 +45,9 @@ class Plan:
             "task_sha256": self.task.sha256,
             "kind": sorted({problem.expects.kind for problem in self.task.problems}),
             "model": self.model_spec or self.model.info.name,
-            "strategy": self.strategy.__name__,
+            "strategy": name_of(self.strategy),
             "options": dict(self.specs) or {name: str(value) for name, value in self.options.items()},
+            "contents": contents(self.strategy, self.model, self.options),
             "sampling": dict(self.sampling),
             "seed": self.seed,
             "budget": {name: limit for name, limit in budget.items() if limit is not None},
@@ -53,8 +55,8 @@ class Plan:
         }
         return {"identity": identity, "command": list(self.command), "limit": self.limit, "version": __version__}
 
-    def problems(self) -> list[Problem]:
-        return list(self.task.problems[: self.limit])
+    def problems(self) -> Sequence[Problem]:
+        return self.task.problems[: self.limit]
 
 
 @dataclass(slots=True)
@@ -83,7 +85,7 @@ class Result:
         self.correct += done.correct is True
         self.failed += bool(done.error)
         self.unanswered += not done.answered and not done.error
-        self.incomplete += not done.complete
+        self.incomplete += not done.complete and not done.error
         self.oracle |= done.oracle
         self.first_error = self.first_error or done.error
         if done.samples:
@@ -109,8 +111,8 @@ class Result:
 
     @property
     def pass_at(self) -> dict[int, float]:
-        """Unbiased; over problems whose samples were graded; empty where there was one sample each."""
-        return pass_curve(self.pools) if self.samples_each > 1 else {}
+        """Unbiased, so only where all problems have equally many graded samples, and more than one."""
+        return pass_curve(self.pools) if self.samples_each > 1 and len({n for n, _ in self.pools}) == 1 else {}
 
     def facts(self) -> dict[str, Any]:
         """What `eval --json` prints, less the usage."""
@@ -148,7 +150,9 @@ async def evaluate(
         StoreError: the folder cannot be written; what was stored before is kept.
     """
     arguments = prepared(plan.strategy, plan.model, plan.sampling, plan.options)
-    manifest = plan.manifest()
+    manifest, problems = plan.manifest(), plan.problems()
+    if len({problem.id for problem in problems}) < len(problems):
+        raise OptionError(f"the task {plan.task.name} has two problems of one id; give each its own")
     store = RunStore.open(out or default_folder(manifest), manifest)
     result = Result(
         plan.task.name,
@@ -159,12 +163,12 @@ async def evaluate(
         unit=plan.model.info.unit,
     )
     started = time.perf_counter()
-    problems = plan.problems()
-    todo: Iterator[Problem] = iter([p for p in problems if p.id not in store.done])
-    for problem in problems:
+    todo: Iterator[Problem] = (problem for problem in problems if problem.id not in store.done)
+    for problem in problems if store.done else ():
         if problem.id in store.done:
             result.add(store.done[problem.id])
     tokens = result.total.tokens
+    tell(result.problems, result.correct, tokens)
 
     async def worker() -> None:
         nonlocal tokens
@@ -189,7 +193,7 @@ async def answered(plan: Plan, problem: Problem, arguments: Mapping[str, Any]) -
     """One problem asked and graded: its record, and its line of the tally. A model's failure is a record too."""
     began, started = time.time(), time.perf_counter()
     options = {name: _with_truth(value, plan.task, problem) for name, value in arguments.items()}
-    error = ""
+    error, grade = "", plan.task.grade(problem)  # who cannot be graded is not asked
     try:
         result = await run_prepared(
             plan.strategy, plan.model, problem.prompt(plan.system), options, seed=plan.seed, budget=plan.budget
@@ -197,7 +201,7 @@ async def answered(plan: Plan, problem: Problem, arguments: Mapping[str, Any]) -
     except ModelError as failure:
         error = str(failure)
         result = failure.run if isinstance(failure.run, Run) else Run(Answer(None, complete=False, why=error), ())
-    correct, grades = await graded(plan.task.grade(problem), problem, result.answer, plan.system)
+    correct, grades = await graded(grade, problem, result.answer, plan.system)
     seconds = time.perf_counter() - started
     line = encode(
         problem.id,

@@ -12,7 +12,7 @@ import pytest
 
 from mullover.backends.toy import APPLES, Toy
 from mullover.errors import ModelError
-from mullover.run import Budget, Run, run
+from mullover.running import Budget, Run, run
 from mullover.seeds import canonical
 from mullover.strategies import docs, load, needs, parameters
 from mullover.types import Answer, AnswerSpec, Candidate, Events, Model, ModelInfo, Prompt, Sampling, Score, Scorer

@@ -84,24 +84,33 @@ def _parts(template: str) -> list[str]:
     return SLOT.split(template)
 
 
-def styles() -> list[str]:
+@lru_cache(maxsize=1)
+def styles() -> tuple[str, ...]:
     """The names of our own styles."""
-    return sorted({file.name.split(".")[0] for file in HERE.glob("*.txt")})
+    return tuple(sorted({file.name.split(".")[0] for file in HERE.glob("*.txt")}))
 
 
-@lru_cache(maxsize=64)
 def style(name: str) -> Style:
     """`step_by_step` (one of ours) or the path of a text file.
 
     Raises:
         OptionError: no such style, or the file has no `{question}`.
     """
-    ours = sorted(HERE.glob(f"{name}.*")) if re.fullmatch(r"\w+", name) else []
-    files = {file.suffixes[0][1:] if len(file.suffixes) > 1 else "": file for file in ours if file.suffix == ".txt"}
-    if not files and Path(name).is_file():
-        files = {"": Path(name)}
-    if "" not in files:
-        raise OptionError(f"no style {name!r}; there are {', '.join(styles())}, or give the path of a text file")
+    if name in styles():
+        return _ours(name)
+    if Path(name).is_file():
+        return _read(name, {"": Path(name)})
+    raise OptionError(f"no style {name[:80]!r}; there are {', '.join(styles())}, or give the path of a text file")
+
+
+@lru_cache(maxsize=64)
+def _ours(name: str) -> Style:
+    files = [file for file in HERE.glob("*.txt") if file.name.split(".")[0] == name]
+    return _read(name, {file.suffixes[0][1:] if len(file.suffixes) > 1 else "": file for file in files})
+
+
+def _read(name: str, files: dict[str, Path]) -> Style:
+    """One style from the templates of its kinds; "" is for every other kind."""
     try:
         texts = {kind: CUT.split(file.read_text("utf-8").strip("\n")) for kind, file in files.items()}
     except (OSError, UnicodeDecodeError) as error:

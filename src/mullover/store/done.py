@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mullover.run import Run
+from mullover.running import Run
 from mullover.types import Role, Usage
 
 SHOWN = 80

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from mullover.run import Run
+from mullover.running import Run
 from mullover.seeds import changed
 from mullover.store.plain import all_in_words, in_words, plain
 from mullover.types import NOTHING, Candidate, Message, Prompt, Sample, Sampling, Score, Segment, Usage

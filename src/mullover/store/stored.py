@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from mullover.errors import StoreError
-from mullover.run import Run
+from mullover.running import Run
 from mullover.store.records import VERSION
 from mullover.types import (
     NOTHING,

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mullover.errors import OptionError
-from mullover.types import Needs, Strategy
+from mullover.types import Needs, Sampling, Strategy
 
 
 def names() -> list[str]:
@@ -24,23 +24,51 @@ def load(name: str) -> Strategy:
     """`best_of_n` (one of ours) or `your_package.your_module:function` (one of yours).
 
     Raises:
-        OptionError: no such strategy. A missing dependency inside one is not hidden by this.
+        OptionError: no such strategy, or one that cannot be imported or is not shaped as one; the message says why.
     """
-    module, _, attribute = name.partition(":")
-    if not attribute:
+    module, colon, attribute = name.partition(":")
+    if not colon:
         if name not in names():
             near = get_close_matches(name, names(), 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names())}"
-            raise OptionError(f"no strategy {name!r}; {hint}")
+            raise OptionError(f"no strategy {name[:80]!r}; {hint}")
         module, attribute = f"{__name__}.{name}", name
     try:
         found = getattr(import_module(module), attribute, None)
-    except ModuleNotFoundError as error:
-        if f"{module}.".startswith(f"{error.name}."):
-            raise OptionError(f"no module {module!r} for strategy {name!r}; is it installed?") from None
-        raise
+    except (ImportError, SyntaxError, ValueError, TypeError) as error:
+        raise OptionError(f"cannot import {module!r} for the strategy {name!r}: {error}") from error
+    return checked(found, name)
+
+
+FLAGS = {"model", "strategy", "question", "task", "limit", "concurrency", "out", "data", "seed", "system", "kind"}
+SAMPLED = {"temperature", "top_p", "top_k", "min_p", "max_tokens", "thinking"}
+BUDGETS = {"budget", "budget_tokens", "budget_seconds", "budget_money"}
+RESERVED = FLAGS | SAMPLED | BUDGETS | {"prompt", "json", "help", "cache", "watch", "options"}
+
+
+def checked(found: object, name: str) -> Strategy:
+    """An async generator function of (model, prompt, *, options) with types.
+
+    Raises:
+        OptionError: it is not, or an option has the name of a flag that every strategy has.
+    """
     if not inspect.isasyncgenfunction(found):
-        raise OptionError(f"{name!r} is no strategy: {attribute} must be an async generator function in {module}")
+        raise OptionError(f"{name!r} is no strategy; it must be an async generator function")
+    try:
+        given = list(inspect.signature(found, eval_str=True).parameters.values())
+    except (NameError, TypeError, SyntaxError) as error:
+        raise OptionError(f"the annotations of {name!r} cannot be read: {error}; import them at the top") from error
+    before = [p for p in given if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    options = [p for p in given if p.kind is p.KEYWORD_ONLY]
+    if len(before) != 2 or len(before) + len(options) != len(given):
+        raise OptionError(f"{name!r} must take (model, prompt, *, option, ...): two arguments, then options by name")
+    for p in options:
+        if p.name in RESERVED:
+            raise OptionError(f"the option {p.name} of {name!r} has the name of a common flag; rename it")
+        if p.annotation is p.empty:
+            raise OptionError(f"the option {p.name} of {name!r} has no type; annotate it")
+        if p.name == "sampling" and not isinstance(p.default, Sampling):
+            raise OptionError(f"the option sampling of {name!r} must have a Sampling as its default")
     return found
 
 

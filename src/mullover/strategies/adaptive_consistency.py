@@ -50,4 +50,4 @@ async def adaptive_consistency(
 def sure(leader: int, runner_up: int) -> float:
     """P(p > 1/2) under Beta(leader + 1, runner_up + 1), exactly."""
     flips = leader + runner_up + 1
-    return sum(comb(flips, j) for j in range(leader + 1)) / float(2**flips)
+    return float(sum(comb(flips, j) for j in range(leader + 1)) / 2**flips)  # integers: exact, however many votes

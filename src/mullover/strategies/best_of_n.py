@@ -1,5 +1,6 @@
 """Best-of-N: sample many solutions, keep the one the scorer likes best."""
 
+from contextlib import aclosing
 from dataclasses import replace
 
 from mullover.prompts import Style, style
@@ -31,11 +32,12 @@ async def best_of_n(
     Source: Cobbe et al. 2021, arXiv:2110.14168, section 4.2.
     """
     solutions: dict[int, Candidate] = {}
-    async for i, sample in chains(model, prompt, n, style, sampling):
-        found = read(sample, prompt.expects)
-        solutions[i] = Candidate.of(sample, value=None if found is None else found.value)
-        if len(solutions) == 1:
-            yield chose([solutions[i]], 0, solutions[i].value, "not yet scored: the first solution")
+    async with aclosing(chains(model, prompt, n, style, sampling)) as ended:
+        async for i, sample in ended:
+            found = read(sample, prompt.expects)
+            solutions[i] = Candidate.of(sample, value=None if found is None else found.value)
+            if len(solutions) == 1:
+                yield chose([solutions[i]], 0, solutions[i].value, "not yet scored: the first solution")
     candidates = [solutions[i] for i in sorted(solutions)]
     yield chose([*candidates], 0, candidates[0].value, "not yet scored: the first solution")
     scores = await scorer(prompt, candidates)

@@ -1,5 +1,7 @@
 """Chain of thought: one chain of reasoning, then the answer."""
 
+from contextlib import aclosing
+
 from mullover.prompts import Style, style
 from mullover.strategies._chains import Votes, chains
 from mullover.types import Answers, Model, Prompt, Sampling
@@ -27,6 +29,7 @@ async def chain_of_thought(
     Source: Wei et al. 2022, arXiv:2201.11903 (few_shot); Kojima et al. 2022, arXiv:2205.11916 (the others).
     """
     votes = Votes(prompt.expects)
-    async for i, sample in chains(model, prompt, 1, style, sampling):
-        votes.add(i, sample)
+    async with aclosing(chains(model, prompt, 1, style, sampling)) as ended:
+        async for i, sample in ended:
+            votes.add(i, sample)
     yield votes.answer()

@@ -1,5 +1,7 @@
 """Direct: the model's likeliest answer without reasoning; the baseline of every table."""
 
+from contextlib import aclosing
+
 from mullover.prompts import Style, style
 from mullover.strategies._chains import Votes, chains
 from mullover.types import Answers, Model, Needs, Prompt, Sampling
@@ -26,6 +28,7 @@ async def direct(
     Source: Wei et al. 2022, arXiv:2201.11903, section 3 (standard prompting).
     """
     votes = Votes(prompt.expects)
-    async for i, sample in chains(model, prompt, 1, style, sampling):
-        votes.add(i, sample)
+    async with aclosing(chains(model, prompt, 1, style, sampling)) as ended:
+        async for i, sample in ended:
+            votes.add(i, sample)
     yield votes.answer()
