@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, get_args
 
 from mullover.errors import CapabilityError, OptionError
@@ -60,6 +61,8 @@ def settled_sampling(name: str, default: Sampling, need: Needs, info: ModelInfo,
     return replace(default, **{**info.defaults, **words, **need.sampling})
 
 
-def takes_scorer(annotation: Any) -> bool:
-    """Is it `Scorer`, or `Scorer | None`?"""
-    return annotation is Scorer or Scorer in get_args(annotation)
+@lru_cache(maxsize=256)
+def scorers(strategy: Strategy) -> frozenset[str]:
+    """Its options of type `Scorer`, or `Scorer | None`."""
+    kinds = {option: p.annotation for option, p in parameters(strategy).items()}
+    return frozenset(option for option, kind in kinds.items() if kind is Scorer or Scorer in get_args(kind))

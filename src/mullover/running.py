@@ -10,7 +10,7 @@ from typing import Any
 from mullover.composed import StrategyModel, as_model
 from mullover.errors import BudgetSpent, ModelError, OptionError
 from mullover.meter import Budget, Meter
-from mullover.preparing import prepared, takes_scorer
+from mullover.preparing import prepared, scorers
 from mullover.prompts import Style
 from mullover.strategies import parameters
 from mullover.types import NOTHING, Answer, Model, Prompt, Role, Sample, Sampling, Strategy, Usage
@@ -60,7 +60,7 @@ class _Around:
 
     def costed(self, model: Model) -> Model:
         """Without seeds of the run: what a composed strategy asks is seeded by that strategy's sample."""
-        if isinstance(model, StrategyModel):
+        if type(model) is StrategyModel:
             options = {name: p.default for name, p in parameters(model.strategy).items() if p.default is not p.empty}
             options = {name: value for name, value in options.items() if name != "sampling"} | dict(model.options)
             return StrategyModel(model.strategy, self.costed(model.model), self.options(model.strategy, options))
@@ -93,10 +93,10 @@ class _Around:
         return value
 
     def options(self, strategy: Strategy, options: Mapping[str, Any]) -> dict[str, Any]:
-        known = parameters(strategy)
+        judges = scorers(strategy)
         return {
             name: Judged(self.value(value), self.calls, self.meter)
-            if value is not None and takes_scorer(known[name].annotation)
+            if name in judges and value is not None
             else self.value(value)
             for name, value in options.items()
         }

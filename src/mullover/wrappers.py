@@ -133,17 +133,14 @@ class Recorder(Wrapper):
         self.calls = calls
 
     async def stream(self, prompt: Prompt, n: int, sampling: Sampling) -> Events:
-        started, spent, ended, error = time.perf_counter(), [0, 0, 0, 0, 0], dict[int, Sample](), ""
+        started, spent, ended, error = time.perf_counter(), list[Usage](), dict[int, Sample](), ""
         events = self.model.stream(prompt, n, sampling)
         try:
             async for event in events:
-                usage = event.usage
-                if usage is not NOTHING:
-                    spent[0] += usage.prompt_tokens
-                    spent[1] += usage.cached_tokens
-                    spent[2] += usage.completion_tokens
-                    spent[3] += usage.reasoning_tokens
-                    spent[4] += usage.retries
+                if event.usage is not NOTHING:
+                    spent.append(event.usage)
+                    if len(spent) == MANY:
+                        spent = [summed(spent)]
                 if event.sample is not None:
                     ended[event.index] = event.sample
                 yield event
@@ -155,7 +152,7 @@ class Recorder(Wrapper):
             which = sorted(ended)
             samples = tuple([ended[i] for i in which])
             seeds = tuple([sampling.seeds[i] for i in which]) if sampling.seeds else ()
-            total = self._usage(spent, time.perf_counter() - started)
+            total = self._usage(summed(spent), time.perf_counter() - started)
             call = Call(sampling.role, prompt, n, sampling, samples, total, self.info.name, error, (), seeds)
             self.calls.append(call)
 
@@ -168,14 +165,33 @@ class Recorder(Wrapper):
             error = f"{type(failure).__name__}: {failure}"
             raise
         finally:
-            usage = self._usage([tokens, 0, 0, 0, 0], time.perf_counter() - started)
+            usage = self._usage(Usage(prompt_tokens=tokens), time.perf_counter() - started)
             self.calls.append(Call("score", prompt, len(texts), None, (), usage, self.info.name, error))
         return logprobs
 
-    def _usage(self, spent: Sequence[int], seconds: float) -> Usage:
-        prompt, cached, completion, reasoning, retries = spent
-        usage = Usage(1, prompt, cached, completion, reasoning, retries, seconds)
-        return usage if self.info.price is None else replace(usage, money=self.info.price.of(usage))
+    def _usage(self, spent: Usage, seconds: float) -> Usage:
+        prompt, completion = spent.prompt_tokens, spent.completion_tokens
+        cached, reasoning, retries = spent.cached_tokens, spent.reasoning_tokens, spent.retries
+        money = self.info.price.of(spent) if self.info.price else 0.0
+        return Usage(1, prompt, cached, completion, reasoning, retries, seconds, spent.flops, money)
+
+
+MANY = 1024  # events whose usage is kept before it is added up
+
+
+def summed(spent: Sequence[Usage]) -> Usage:
+    """The sum of many, at less than a sum two by two would take."""
+    if len(spent) == 1:
+        return spent[0]
+    return Usage(
+        0,
+        sum([usage.prompt_tokens for usage in spent]),
+        sum([usage.cached_tokens for usage in spent]),
+        sum([usage.completion_tokens for usage in spent]),
+        sum([usage.reasoning_tokens for usage in spent]),
+        sum([usage.retries for usage in spent]),
+        flops=sum([usage.flops for usage in spent]),
+    )
 
 
 class Budgeted(Wrapper):

@@ -19,6 +19,7 @@ from mullover.types import AnswerSpec
 
 TAIL = 1_000_000
 STATEMENTS = 64
+STORY = 40  # characters after a number inside a sentence, from which on the sentence is no short answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +79,22 @@ def find(text: str, spec: AnswerSpec = AnswerSpec(), *, truncated: bool = False)
     limit = LONGEST_CODE if spec.kind == "code" else LONGEST
     span, stated = _stated(tail, spec, truncated, limit), True
     if span is None and not truncated:
-        span, stated = FALLBACKS[spec.kind](tail, spec), False
+        span, stated = _suggested(tail, spec), False
     if span is None or span[1] - span[0] > limit:
         return None
     value = tail[span[0] : span[1]]
     if not value.strip() or value.casefold() == "[invalid]":  # what other tools write where they found nothing
         return None
     return Found(value, key(value, spec), span[0] + shift, span[1] + shift, stated)
+
+
+def _suggested(text: str, spec: AnswerSpec) -> Span | None:
+    """What the kind suggests; nothing from before a last `Answer: None` or the like, which says there is no answer."""
+    label = max(text.rfind("nswer:"), text.rfind("NSWER:")) + len("nswer:")
+    if label < len("nswer:") or not text[label:].strip(" \n*_"):
+        return FALLBACKS[spec.kind](text, spec)
+    span = FALLBACKS[spec.kind](text[label:], spec)
+    return (label + span[0], label + span[1]) if span else None
 
 
 def _stated(text: str, spec: AnswerSpec, truncated: bool, limit: int) -> Span | None:
@@ -161,7 +171,15 @@ def _said(text: str, at: int, spec: AnswerSpec, truncated: bool, limit: int) -> 
     bare = _BARE.get(spec.kind)
     if bare is not None and not truncated and (quick := bare.match(text, said.end())):
         return quick.span(1)
-    return _stands(text, said.end(), spec, truncated, limit)
+    span = _stands(text, said.end(), spec, truncated, limit)
+    if span and said.lastgroup != "said" and spec.kind in ("number", "math") and _is_story(text, said.end(), span):
+        return None
+    return span
+
+
+def _is_story(text: str, start: int, span: Span) -> bool:
+    """`Answer: There are 15 trees at first. Then...` opens a chain of thought and states nothing."""
+    return len(text[start : span[0]].split()) > 1 and len(text[span[1] : span[1] + 200].strip()) > STORY
 
 
 def _stands(text: str, at: int, spec: AnswerSpec, truncated: bool, limit: int) -> Span | None:

@@ -70,6 +70,7 @@ class Votes:
         self.leader: Group | None = None
         self.indices: list[int] = []  # of the samples so far, rising
         self.candidates: list[Candidate] = []  # one for each
+        self.selected: tuple[Candidate, Candidate] | None = None  # the leader's first, before and after it was
 
     def add(self, i: int, sample: Sample) -> None:
         found = read(sample, self.spec)
@@ -103,8 +104,13 @@ class Votes:
         if self.leader is None:
             text = self.candidates[0].text if count else ""
             return Answer(None, text, tuple(self.candidates), f"none of {count} samples states an answer")
+        at = bisect_left(self.indices, self.leader.first)
+        if self.selected is None or self.selected[0] is not self.candidates[at]:
+            self.selected = (self.candidates[at], selected(self.candidates[at]))
+        shown = self.candidates[:]
+        shown[at] = self.selected[1]
         why = f"{self.leader.size} of {count} samples agree"
-        return chose(self.candidates[:], bisect_left(self.indices, self.leader.first), self.leader.head.value, why)
+        return Answer(self.leader.head.value, shown[at].text, tuple(shown), why)
 
     async def merge(self) -> bool:
         """Join groups whose answers are equal in a way their keys do not show. True if any were."""
@@ -123,6 +129,9 @@ class Votes:
 
 def chose(candidates: list[Candidate], at: int, value: str | None, why: str, text: str | None = None) -> Answer:
     """An Answer that selects candidate `at`."""
-    c = candidates[at]
-    candidates[at] = Candidate(c.text, c.parents, c.kind, "selected", c.score, c.numbers, c.sample, c.value)
-    return Answer(value, c.text if text is None else text, tuple(candidates), why)
+    candidates[at] = selected(candidates[at])
+    return Answer(value, candidates[at].text if text is None else text, tuple(candidates), why)
+
+
+def selected(c: Candidate) -> Candidate:
+    return Candidate(c.text, c.parents, c.kind, "selected", c.score, c.numbers, c.sample, c.value)
