@@ -3,15 +3,11 @@
 The rewriting is done here on strings and with `fractions`, by code that shares nothing with the package.
 """
 
-import gzip
-import json
-import os
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,13 +15,13 @@ import pytest
 from mullover.answers import equal, find, key
 from mullover.types import AnswerSpec
 
-DATA = Path(os.environ.get("MULLOVER_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no benchmarks at {DATA}; set MULLOVER_DATA")
-
 Gold = tuple[AnswerSpec, str]
+Golds = Callable[[str], list[Gold]]
 
-NUMBER, MATH, TEXT, YES_NO = AnswerSpec("number"), AnswerSpec("math"), AnswerSpec("text"), AnswerSpec("yes_no")
-
+SETS = (
+    *("gsm8k", "gsm_hard", "svamp", "multiarith", "math", "math500", "minerva_math", "olympiadbench", "contests"),
+    *("aqua", "bbh", "date_understanding", "strategyqa", "coin_flip", "last_letters"),
+)
 SENTENCES = (
     "ANSWER: {}",
     "Step 1: note that 3 + 4 = 7.\nStep 2: I am done.\n\nANSWER: {}\n",
@@ -57,98 +53,6 @@ MATH_SENTENCES = (
     "The answer is:\n\\[\n{}\n\\]\n",
     "**Answer:** ${}$",
 )
-
-
-def rows(name: str) -> Any:
-    path = DATA / name
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-        text = file.read()
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError:  # a line each
-        return [json.loads(line) for line in text.split("\n") if line.strip()]
-    return found.get("examples", found) if isinstance(found, dict) else found
-
-
-def boxed(solution: str) -> str | None:
-    start = solution.rfind("\\boxed{") + 7
-    depth, at = 1, start
-    while start > 6 and at < len(solution):
-        depth += {"{": 1, "}": -1}.get(solution[at], 0)
-        if depth == 0:
-            return solution[start:at]
-        at += 1
-    return None
-
-
-def plain(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)
-
-
-def gold_bbh() -> Iterator[Gold]:
-    for path in sorted((DATA / "bbh").glob("*.json*")):
-        for row in rows(f"bbh/{path.name}"):
-            target = row["target"]
-            if re.fullmatch(r"\([A-Z]\)", target):
-                yield AnswerSpec("choice", choices=tuple("ABCDEFGHIJKLMNOPQR")), target
-            elif target.casefold() in ("yes", "no", "true", "false"):
-                yield YES_NO, target
-            else:
-                yield (NUMBER if re.fullmatch(r"-?\d+", target) else TEXT), target
-
-
-def gold_aqua() -> Iterator[Gold]:
-    for row in [*rows("aqua/dev.json"), *rows("aqua/test.json")]:
-        yield AnswerSpec("choice", choices=tuple("ABCDE")), row["correct"]
-
-
-def gold_dates() -> Iterator[Gold]:
-    for row in rows("date_understanding/task.json"):
-        yield (
-            AnswerSpec("choice", choices=tuple(row["target_scores"])),
-            max(row["target_scores"], key=row["target_scores"].get),
-        )
-
-
-def gold_contests() -> Iterator[Gold]:
-    for path in sorted((DATA / "aime").glob("*.jsonl")):
-        for row in rows(f"aime/{path.name}"):
-            yield MATH, str(row.get("answer", row.get("label")))
-    for row in rows("amc23/test.jsonl"):
-        yield NUMBER, plain(row["answer"])
-
-
-SETS: dict[str, Any] = {
-    "gsm8k": lambda: [
-        (NUMBER, r["answer"].split("####")[1].strip())
-        for part in ("test", "train")
-        for r in rows(f"gsm8k/{part}.jsonl.gz")
-    ],
-    "gsm_hard": lambda: [(NUMBER, plain(r["target"])) for r in rows("gsm_hard/gsmhardv2.jsonl.gz")],
-    "svamp": lambda: [
-        (NUMBER, plain(r["Answer"])) for p in sorted((DATA / "svamp").glob("*.json*")) for r in rows(f"svamp/{p.name}")
-    ],
-    "multiarith": lambda: [(NUMBER, plain(r["lSolutions"][0])) for r in rows("multiarith/MultiArith.json.gz")],
-    "math": lambda: [(MATH, g) for r in rows("math/math_test_5000.jsonl.gz") if (g := boxed(r["solution"]))],
-    "math500": lambda: [(MATH, r["answer"]) for r in rows("math/math500.jsonl.gz")],
-    "minerva_math": lambda: [
-        (MATH, g.strip()) for r in rows("minerva_math/test.jsonl.gz") if (g := boxed(r["solution"]))
-    ],
-    "olympiadbench": lambda: [(MATH, ", ".join(r["final_answer"])) for r in rows("olympiadbench/test.jsonl.gz")],
-    "contests": gold_contests,
-    "aqua": gold_aqua,
-    "bbh": gold_bbh,
-    "date_understanding": gold_dates,
-    "strategyqa": lambda: [
-        (YES_NO, max(r["target_scores"], key=r["target_scores"].get)) for r in rows("strategyqa/task.json.gz")
-    ],
-    "coin_flip": lambda: [(YES_NO, r["answer"]) for r in rows("coin_flip/coin_flip.json")],
-    "last_letters": lambda: [(TEXT, r["answer"]) for r in rows("last_letters/last_letters.json")],
-}
-
-
-def golds(name: str) -> list[Gold]:
-    return list(dict.fromkeys((spec, gold) for spec, gold in SETS[name]() if gold))
 
 
 def exact(gold: str) -> Fraction | None:
@@ -317,11 +221,11 @@ def suited(spec: AnswerSpec, sentence: str, answer: str) -> bool:
     return "boxed" not in sentence and "fbox" not in sentence and "$" not in sentence and "\\" not in sentence
 
 
-def placed(name: str, every: int) -> None:
+def placed(name: str, gold_answers: list[Gold], every: int) -> None:
     """Each gold answer in every n-th sentence, and each of its rewritings in one."""
     failures, tried = [], 0
     sentences = SENTENCES + MATH_SENTENCES
-    for i, (spec, gold) in enumerate(golds(name)):
+    for i, (spec, gold) in enumerate(gold_answers):
         pairs = [(gold, sentence) for sentence in sentences[i % every :: every]]
         pairs += [(w, sentences[(i + j) % len(sentences)]) for j, w in enumerate(rewrites(spec, gold))]
         for answer, sentence in pairs:
@@ -338,18 +242,18 @@ def placed(name: str, every: int) -> None:
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_every_gold_answer_is_found_in_some_sentences_and_equals_itself(name: str) -> None:
-    placed(name, every=4)
+def test_every_gold_answer_is_found_in_some_sentences_and_equals_itself(name: str, golds: Golds) -> None:
+    placed(name, golds(name), every=4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
-def test_every_gold_answer_is_found_in_every_sentence_and_equals_itself(name: str) -> None:
-    placed(name, every=1)
+def test_every_gold_answer_is_found_in_every_sentence_and_equals_itself(name: str, golds: Golds) -> None:
+    placed(name, golds(name), every=1)
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_every_rewriting_of_a_gold_answer_has_its_key(name: str) -> None:
+def test_every_rewriting_of_a_gold_answer_has_its_key(name: str, golds: Golds) -> None:
     failures, tried = [], 0
     for spec, gold in golds(name):
         for written in rewrites(spec, gold):
@@ -360,7 +264,7 @@ def test_every_rewriting_of_a_gold_answer_has_its_key(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_gold_answers_of_different_problems_differ(name: str) -> None:
+def test_gold_answers_of_different_problems_differ(name: str, golds: Golds) -> None:
     """Numbers are compared exactly here; everything else is different if its letters and digits are."""
     chance = random.Random(0)
     all_golds = golds(name)
@@ -402,7 +306,7 @@ def symbols(gold: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["math", "minerva_math", "olympiadbench", "contests"])
-def test_gold_answers_that_share_a_key_are_equal_by_math_verify_too(name: str) -> None:
+def test_gold_answers_that_share_a_key_are_equal_by_math_verify_too(name: str, golds: Golds) -> None:
     math_verify = pytest.importorskip("math_verify")
     config = [math_verify.LatexExtractionConfig()]
     groups: dict[str, list[str]] = defaultdict(list)

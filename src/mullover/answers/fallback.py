@@ -12,6 +12,7 @@ from mullover.types import AnswerSpec, Kind
 READ = 20_000  # characters from the end
 NEAR = 500  # characters from the end where the text of a choice is taken for an answer
 ONE_LINE = 200  # a whole text up to this long may be its own answer
+_EQUALS = re.compile(r"[\s$\\)]*(?:=\s*-?\d[\d./]*)?[\s$\\).]*")
 LINES = 50  # from the end, in which an expression is sought
 
 _MATH = re.compile(
@@ -123,13 +124,14 @@ def only_text(text: str, spec: AnswerSpec) -> Span | None:
 
 
 def last_expression(text: str, spec: AnswerSpec) -> Span | None:
-    """The last line that is an arithmetic expression."""
+    """The last line that is an arithmetic expression and nothing else, but for what it equals."""
     end = len(text)
     for _ in range(LINES):
         if end <= 0:
             return None
         start = text.rfind("\n", 0, end) + 1
-        if start < end <= start + LONGEST and (span := read_expression(text[start:end], spec, True)):
+        span = read_expression(text[start:end], spec, True) if start < end <= start + LONGEST else None
+        if span and _EQUALS.fullmatch(text, start + span[1], end):
             return start + span[0], start + span[1]
         end = start - 1
     return None

@@ -49,6 +49,8 @@ def read_number(window: str, spec: AnswerSpec, whole: bool) -> Span | None:
     at = lead.end() if lead else start
     match = NUMBER.match(window, at, end)
     starts = match is not None
+    if match is None and window[at : at + 1] == "\\":
+        return _formula(window, start, end)
     if match is None and len(window[:end].split()) <= _LONGEST_SENTENCE:
         match = NUMBER.search(window, at, end)
     if match is None:

@@ -187,9 +187,12 @@ def labels(choices: tuple[str, ...]) -> frozenset[str]:
 
 @lru_cache(maxsize=512)
 def _labelled(choices: tuple[str, ...]) -> dict[str, str]:
-    """From the key of each choice's text to its label; one-character choices are labels themselves."""
-    if all(len(choice.strip("() .")) == 1 for choice in choices):
-        return {text_key(choice): choice.strip("() .").upper() for choice in choices}
+    """From the key of each choice's text to its label; single letters, and 1, 2, 3..., are labels themselves."""
+    bare = [choice.strip("() .") for choice in choices]
+    if all(len(label) == 1 and label.isalpha() for label in bare):
+        return {text_key(choice): label.upper() for choice, label in zip(choices, bare, strict=True)}
+    if bare == [str(i + 1) for i in range(len(bare))]:
+        return {text_key(choice): label for choice, label in zip(choices, bare, strict=True)}
     found: dict[str, str] = {}
     for i, choice in enumerate(choices):
         label = chr(65 + i) if i < 26 else str(i + 1)

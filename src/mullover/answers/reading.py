@@ -72,7 +72,7 @@ def read_choice(window: str, spec: AnswerSpec, whole: bool) -> Span | None:
     if match and (not known or match["letter"].upper() in known):
         other = _OTHER_LETTER.match(window, match.end(), end)
         return (match.start("letter"), other.end()) if other else match.span("letter")
-    if by_text := choice_text(window[:end], spec):
+    if by_text := choice_text(window if whole else window.partition("\n")[0], spec):
         return by_text
     bracketed = _BRACKETED.search(window, 0, end)
     return bracketed.span(bracketed.lastindex or 0) if bracketed else None
@@ -123,11 +123,16 @@ def read_code(window: str, spec: AnswerSpec, whole: bool) -> Span | None:
     return span if window[slice(*span)].strip() else None
 
 
+_DENIED = re.compile(r"\s*(?:!=|≠|≈|\\neq?\b|(?:is|does)\s+not\b|isn't|doesn't)")
+
+
 def read_expression(window: str, spec: AnswerSpec, whole: bool) -> Span | None:
-    """An arithmetic expression with an operator, without `= 24`."""
+    """An arithmetic expression with an operator, without `= 24`; one that is said not to be it is none."""
     lead = LEAD.match(window)
     start = lead.end() if lead else 0
     match = _ARITHMETIC.match(window, start)
+    if match and _DENIED.match(window, match.end()):
+        return None
     span = trimmed(window, start, match.end() if match else start, "$\\")
     return span if span and _OPERATION.search(window, *span) else None
 
