@@ -1,8 +1,10 @@
 """mullover.solve and its kin."""
 
 import asyncio
+import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -49,19 +51,60 @@ def test_stream_tells_when_a_budget_ended_it() -> None:
 
 
 def test_leaving_a_stream_cancels_the_rest() -> None:
-    async def main() -> int:
-        async for _ in mullover.stream("apples?", model=Toy(), strategy="self_consistency", n=100_000):
-            break
-        await asyncio.sleep(0)
-        return len([t for t in asyncio.all_tasks() if t is not asyncio.current_task() and not t.done()])
-
     async def closed() -> int:
         stream = mullover.stream("apples?", model=Toy(), strategy="self_consistency", n=100_000)
         await anext(stream)
         await stream.aclose()
         return len(asyncio.all_tasks())
 
+    async def broken_off() -> int:
+        async for _ in mullover.stream("apples?", model=Toy(), strategy="self_consistency", n=100_000):
+            break
+        for _ in range(20):  # the loop closes the generator that was left behind
+            await asyncio.sleep(0)
+        return len(asyncio.all_tasks())
+
     assert asyncio.run(closed()) == 1
+    assert asyncio.run(broken_off()) == 1
+
+
+def test_solve_inside_what_solve_runs_is_refused_instead_of_waiting_forever() -> None:
+    async def nested(text: str) -> str:
+        return str(mullover.solve(text, model="toy"))
+
+    with pytest.raises(mullover.ModelError, match="await asolve"):
+        mullover.solve("apples?", model=mullover.model(nested))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_can_solve_too() -> None:
+    code = (
+        "import mullover, os, sys; ask = lambda: str(mullover.solve('a?', model='toy', strategy='direct')); ask()\n"
+        "child = os.fork()\n"
+        "if not child: os._exit(0 if ask() == '5' else 1)\n"
+        "sys.exit(os.waitpid(child, 0)[1])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0
+
+
+def test_public_names_stay_what_they_are_after_use() -> None:
+    code = (
+        "import mullover, types; mullover.solve('a?', model='toy'); from importlib import import_module\n"
+        "wrong = [n for n in mullover.__all__ if isinstance(getattr(mullover, n), types.ModuleType)]; print(wrong)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.stdout == "[]\n"
+
+
+def test_sampling_given_as_text_is_opened() -> None:
+    run = mullover.solve("apples?", model="toy", strategy="self_consistency", n=1, temperature="0.5")
+    assert run.calls[0].sampling is not None and run.calls[0].sampling.temperature == 0.5
+    with pytest.raises(mullover.OptionError, match="temperature is 'warm'"):
+        mullover.solve("apples?", model="toy", temperature="warm")
+    wrong: list[dict[str, Any]] = [{"question": None}, {"model": 42}, {"sampling": mullover.Sampling()}]
+    for given in wrong:
+        with pytest.raises(mullover.OptionError):
+            mullover.solve(**{"question": "apples?", "model": "toy", **given})
 
 
 def test_any_async_function_is_a_model() -> None:

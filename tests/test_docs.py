@@ -1,10 +1,13 @@
 """What the README shows works as shown."""
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from mullover.backends.scripted import Scripted
 from mullover.running import run
@@ -15,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_readmes_own_strategy_runs(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_the_readmes_own_strategy_runs_and_keeps_the_laws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = re.search(r"```python\n(# shortest\.py\n.*?)```", README, re.DOTALL)
     assert code is not None
     assert len(code[1].strip().splitlines()) <= 19  # fifteen, its name and its docstring
@@ -24,6 +27,14 @@ def test_the_readmes_own_strategy_runs(tmp_path: Path, monkeypatch) -> None:  # 
     model = Scripted(["a long way. ANSWER: 1", "ANSWER: 2", "hm?\n\nhm."])
     prompt = Prompt.of("?", AnswerSpec("number"))
     assert asyncio.run(run(load("shortest:shortest"), model, prompt, n=3)).answer.value == "2"
+    (tmp_path / "test_shortest.py").write_text(
+        "from mullover.laws.every_strategy import StrategyLaws\n\n"
+        "class TestShortest(StrategyLaws):\n    strategy = 'shortest:shortest'\n"
+    )
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "test_shortest.py"]
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_every_strategy_is_in_the_table() -> None:

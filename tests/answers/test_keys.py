@@ -373,9 +373,14 @@ def test_labelled_choices_are_read_with_and_without_their_label() -> None:
     assert key("15", spec) == key("B", spec) == key("B)15", spec) == key("B) 15.0", spec) == "B"
 
 
-def test_numbers_may_be_labels() -> None:
+def test_choices_that_are_numbers_are_texts_and_have_letters() -> None:
     spec = AnswerSpec("choice", choices=("1", "2", "3"))
-    assert key("(2)", spec) == key("2.", spec) == "2"
+    assert key("(2)", spec) == key("2.", spec) == key("B", spec) == key("B) 2", spec) == "B"
+
+
+def test_of_two_equal_choices_each_can_be_named_by_its_letter() -> None:
+    spec = AnswerSpec("choice", choices=("8.75", "8.79", "8.75"))
+    assert (key("8.75", spec), key("C", spec), key("(C) 8.75", spec)) == ("A", "C", "C")
 
 
 def test_equal_is_by_keys_and_kind() -> None:

@@ -162,13 +162,14 @@ def text_key(value: str, spec: AnswerSpec = AnswerSpec()) -> str:
 
 
 def choice_key(value: str, spec: AnswerSpec) -> str:
-    """The label of the choice: its letter, or that of the choice whose text this is."""
-    texts = _labelled(spec.choices)
+    """The label of the choice: its letter, or that of the choice whose text this is; of two equal texts the first."""
+    texts, known = _labelled(spec.choices), labels(spec.choices)
     text = text_key(value)
-    if text in texts:
-        return texts[text]
+    for form in (text, text.strip("()[]:. ")):
+        if form in texts:
+            return texts[form]
     lettered = _LETTERED.fullmatch(value.strip()[:LONGEST])
-    if lettered and (not texts or lettered[1].upper() in texts.values()):
+    if lettered and (not known or lettered[1].upper() in known):
         return lettered[1].upper()
     wrapped = _WRAPPED.search(value[:LONGEST])
     if wrapped and wrapped[1] != value:
@@ -181,24 +182,30 @@ def choice_key(value: str, spec: AnswerSpec) -> str:
 
 @lru_cache(maxsize=512)
 def labels(choices: tuple[str, ...]) -> frozenset[str]:
-    """The keys that kind choice can have: the letters, or A, B, C... for texts; none if no choices are given."""
-    return frozenset(_labelled(choices).values())
+    """The keys that kind choice can have: the letters given, or A, B, C... for texts; none if no choices are given."""
+    if _are_letters(choices):
+        return frozenset(choice.strip("() .").upper() for choice in choices)
+    return frozenset(_label(i) for i in range(len(choices)))
 
 
 @lru_cache(maxsize=512)
 def _labelled(choices: tuple[str, ...]) -> dict[str, str]:
-    """From the key of each choice's text to its label; single letters, and 1, 2, 3..., are labels themselves."""
-    bare = [choice.strip("() .") for choice in choices]
-    if all(len(label) == 1 and label.isalpha() for label in bare):
-        return {text_key(choice): label.upper() for choice, label in zip(choices, bare, strict=True)}
-    if bare == [str(i + 1) for i in range(len(bare))]:
-        return {text_key(choice): label for choice, label in zip(choices, bare, strict=True)}
+    """From the key of each choice's text to its label."""
+    if _are_letters(choices):
+        return {text_key(choice): choice.strip("() .").upper() for choice in choices}
     found: dict[str, str] = {}
     for i, choice in enumerate(choices):
-        label = chr(65 + i) if i < 26 else str(i + 1)
-        found.setdefault(text_key(choice), label)
-        found.setdefault(text_key(_LABEL.sub("", choice, count=1)), label)
+        found.setdefault(text_key(choice), _label(i))
+        found.setdefault(text_key(_LABEL.sub("", choice, count=1)), _label(i))
     return found
+
+
+def _are_letters(choices: tuple[str, ...]) -> bool:
+    return all(len(bare := choice.strip("() .")) == 1 and bare.isalpha() for choice in choices)
+
+
+def _label(i: int) -> str:
+    return chr(65 + i) if i < 26 else str(i + 1)
 
 
 def yes_no_key(value: str, spec: AnswerSpec) -> str:

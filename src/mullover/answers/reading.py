@@ -67,8 +67,8 @@ def read_choice(window: str, spec: AnswerSpec, whole: bool) -> Span | None:
         return None
     known = labels(spec.choices)
     match = _LETTER.match(window, 0, end) or _LETTER_THEN.match(window, 0, end)
-    if key(window[slice(*span)], spec) in known:
-        return match.span("letter") if match else span
+    if (label := key(window[slice(*span)], spec)) in known:
+        return match.span("letter") if match and match["letter"].upper() == label else span
     if match and (not known or match["letter"].upper() in known):
         other = _OTHER_LETTER.match(window, match.end(), end)
         return (match.start("letter"), other.end()) if other else match.span("letter")

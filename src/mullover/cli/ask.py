@@ -27,7 +27,7 @@ def command(words: Sequence[str]) -> Callable[..., Any]:
     return signed(ask, words, OWN)
 
 
-def ask(question: str, json: bool, **given: Any) -> int:
+def ask(words: Sequence[str], question: str, json: bool, **given: Any) -> int:
     """Answer, keep, print."""
     picked = chosen(given)
     prompt = as_prompt(asked(question), picked.kind or "text", picked.system)  # type: ignore[arg-type]
@@ -37,7 +37,7 @@ def ask(question: str, json: bool, **given: Any) -> int:
     started = time.time()
     result, error = asyncio.run(answered(picked, prompt, model, quiet=json))
     seconds = time.time() - started
-    keep(result, picked, prompt, model.info.name, started, seconds, error)
+    keep(words, result, picked, prompt, model.info.name, started, seconds, error)
     if error and result.answer.value is None:
         say(error)
         return 1
@@ -142,7 +142,16 @@ def cost_line(result: Run, seconds: float) -> str:
     return "; ".join(clean(part) for part in parts)
 
 
-def keep(result: Run, picked: Chosen, prompt: Prompt, model: str, started: float, seconds: float, failed: str) -> None:
+def keep(
+    words: Sequence[str],
+    result: Run,
+    picked: Chosen,
+    prompt: Prompt,
+    model: str,
+    started: float,
+    seconds: float,
+    failed: str,
+) -> None:
     """Store the run; that it cannot be stored takes nothing from the answer."""
     from mullover.errors import StoreError
     from mullover.store import Done, RunStore, encode, new_folder_for_ask
@@ -157,7 +166,7 @@ def keep(result: Run, picked: Chosen, prompt: Prompt, model: str, started: float
             "sampling": picked.sampling,
             "seed": picked.seed,
         },
-        "command": sys.argv[1:],
+        "command": list(words),
     }
     line = encode(
         "question", result, gold=None, correct=None, grades=None, seconds=seconds, started=started, error=failed

@@ -33,7 +33,14 @@ def command(words: Sequence[str]) -> Callable[..., Any]:
 
 
 def run_eval(
-    task: str, limit: int | None, concurrency: int, out: Path | None, data: Path | None, json: bool, **given: Any
+    words: Sequence[str],
+    task: str,
+    limit: int | None,
+    concurrency: int,
+    out: Path | None,
+    data: Path | None,
+    json: bool,
+    **given: Any,
 ) -> int:
     """Open what the flags name, evaluate, print."""
     if limit is not None and limit < 1:
@@ -56,9 +63,9 @@ def run_eval(
         system=picked.system,
         limit=limit,
         concurrency=concurrency,
-        command=tuple(sys.argv[1:]),
+        command=tuple(words),
     )
-    resume = f"mull {shlex.join(sys.argv[1:])}"
+    resume = f"mull {shlex.join(words)}"
     with Progress(min(limit or len(problems.problems), len(problems.problems)), f"{task} {picked.name}") as progress:
         try:
             result = asyncio.run(evaluate(plan, out, progress.tell))

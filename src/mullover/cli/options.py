@@ -74,7 +74,7 @@ def signed(
     ]
 
     def command(**given: Any) -> Any:
-        return body(**given)
+        return body(words, **given)
 
     command.__signature__ = inspect.Signature(parts)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parts}

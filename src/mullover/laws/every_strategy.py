@@ -6,15 +6,16 @@ class TestMine(StrategyLaws):
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import pytest
 
 from mullover.backends.toy import APPLES, Toy
-from mullover.errors import ModelError
+from mullover.errors import ModelError, OptionError
 from mullover.running import Budget, Run, run
 from mullover.seeds import canonical
-from mullover.strategies import docs, load, needs, parameters
+from mullover.strategies import checked, docs, load, needs, parameters
 from mullover.types import Answer, AnswerSpec, Candidate, Events, Model, ModelInfo, Prompt, Sampling, Score, Scorer
 
 PROMPT = Prompt.of("I have 3 apples, my dad has 2 more. How many have we?", AnswerSpec("number"))
@@ -95,16 +96,18 @@ class StrategyLaws:
         result = self.solve(Toy(APPLES), watch=heard.append)
         assert result.answer.complete and heard[-1] == result.answer
 
-    def test_its_docstring_names_its_source_and_each_option(self) -> None:
-        told = docs(load(self.strategy))
-        assert told.summary
-        assert told.source
-        assert told.yields
-        assert set(parameters(load(self.strategy))) <= set(told.options)
+    def test_it_is_shaped_as_a_strategy_and_says_where_it_comes_from(self) -> None:
+        strategy = load(self.strategy)
+        assert checked(strategy, self.strategy) is strategy
+        assert docs(strategy).summary
+        assert docs(strategy).source
 
-    def test_its_options_are_keywords_with_types(self) -> None:
-        known = parameters(load(self.strategy))
-        assert all(p.annotation is not p.empty for p in known.values())
+    def test_what_it_fixes_cannot_be_wished_away(self) -> None:
+        fixed = needs(load(self.strategy)).sampling
+        for name, value in fixed.items():
+            assert all(getattr(c.sampling, name) == value for c in self.solve(Toy(APPLES)).calls if c.sampling)
+            with pytest.raises(OptionError, match=name):
+                self.solve(Toy(APPLES), sampling={name: 0.5 if value != 0.5 else 0.25})
 
     def test_usage_is_what_the_model_computed(self) -> None:
         watched = Watched(Toy(APPLES))
@@ -153,6 +156,22 @@ class StrategyLaws:
 
         for ticks in range(1, 40, 3):
             asyncio.run(leave(ticks))
+
+    def test_closing_it_at_any_answer_leaves_no_stream_open(self) -> None:
+        class LeavingError(Exception):
+            """The watcher leaves."""
+
+        for heard in range(4):
+            watched, answers = Watched(Toy(APPLES)), list[Answer]()
+
+            def watch(answer: Answer, most: int = heard, got: list[Answer] = answers) -> None:
+                got.append(answer)
+                if len(got) > most:
+                    raise LeavingError
+
+            with suppress(LeavingError):
+                self.solve(watched, watch=watch)
+            assert watched.open == 0
 
     @pytest.mark.parametrize("error", [ConnectionError("gone"), ModelError("gone")], ids=["foreign", "ours"])
     def test_a_failing_model_is_not_swallowed(self, error: Exception) -> None:
