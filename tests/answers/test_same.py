@@ -93,6 +93,49 @@ def test_the_answer_is_right_by_key_or_by_math_verify_in_either_direction() -> N
         assert asyncio.run(both(a, b)) == (right, right), (a, b)
 
 
+@needs_math_verify
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (r"\frac{1}{x-1}-\frac{1}{x+1}", r"\frac{2}{x^2-1}"),
+        (r"\frac{x^2-1}{x-1}", "x+1"),
+        (r"(\sqrt{4+2\sqrt{3}},1)", r"(1+\sqrt{3},1)"),
+        (r"[\sqrt{4+2\sqrt{3}},5)", r"[1+\sqrt{3},5)"),
+        (r"\sqrt{4+2\sqrt{3}}, 1", r"1, 1+\sqrt{3}"),
+        (r"\cos^2 x+\sin^2 x", "1"),
+        (r"\tan(\pi/4)", "1"),
+        ("e^{x+y}", "e^x e^y"),
+        (r"\ln 4", r"2\ln 2"),
+    ],
+)
+def test_an_identity_is_known(a: str, b: str) -> None:
+    assert asyncio.run(equivalent(a, b, MATH, cap=20.0))
+
+
+@needs_math_verify
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("1,2", "(1,2)"),
+        (r"\{1,2\}", "(1,2)"),
+        ("(1,2)", "[1,2]"),
+        ("3:1", "3"),
+        ("52_8", "52"),
+        ("52_8", "52_9"),
+        (r"9\text{ a.m.}", r"9\text{ p.m.}"),
+        ("x", "X"),
+        ("x^2+1=0", "x^2+2=0"),
+        (r"\sqrt{2}", "1.41421356"),
+        (r"\pi", "3.14159265"),
+        (r"\sqrt{10^{20}+1}", "10^{10}"),
+        (r"e^{10}", "22026"),
+        (r"\infty", r"-\infty"),
+    ],
+)
+def test_what_math_verify_or_rounding_would_take_for_equal_stays_apart(a: str, b: str) -> None:
+    assert not asyncio.run(equivalent(a, b, MATH, cap=20.0))
+
+
 def test_other_kinds_are_never_merged() -> None:
     assert asyncio.run(merge(["a", "a", "b"], AnswerSpec("text"))) == [0, 1, 2]
     assert not asyncio.run(equivalent("1/2", "0.50", AnswerSpec("text")))

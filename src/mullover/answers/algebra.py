@@ -127,6 +127,8 @@ class Algebra:
         for _ in range(4):
             if len(bottom) == 1:
                 return self.mul(top, self._monomial_power(bottom, -1))
+            if not bottom:
+                raise UnreadableError("division by zero")
             root = next(name for mono in bottom for name, _ in mono)
             conjugate = {m: -c if any(name == root for name, _ in m) else c for m, c in bottom.items()}
             top, bottom = self.mul(top, conjugate), self.mul(bottom, conjugate)
@@ -188,8 +190,18 @@ def _term(mono: Monomial, coefficient: Rational) -> str:
 def _factor(name: str, e: Rational) -> str:
     if e == 1:
         return name
-    base = f"({name})" if "^" in name else name
+    base = f"({name})" if "^" in name and not _is_bracketed(name) else name
     return f"{base}^{e}" if e.denominator == 1 and e > 0 else f"{base}^({e})"
+
+
+def _is_bracketed(name: str) -> bool:
+    """Whether its first bracket closes at the end: (x+1), but not (x+1)^(k)."""
+    depth = 0
+    for i, c in enumerate(name):
+        depth += (c == "(") - (c == ")")
+        if depth == 0:
+            return i == len(name) - 1
+    return False
 
 
 def _join(left: Monomial, right: Monomial) -> tuple[Rational, Monomial]:

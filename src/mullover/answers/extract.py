@@ -19,6 +19,7 @@ from mullover.types import AnswerSpec
 
 TAIL = 1_000_000
 STATEMENTS = 64
+OPEN_TAG = 200  # characters after an <answer> that is not closed
 STORY = 40  # characters after a number inside a sentence, from which on the sentence is no short answer
 
 
@@ -100,25 +101,24 @@ def _suggested(text: str, spec: AnswerSpec) -> Span | None:
 def _stated(text: str, spec: AnswerSpec, truncated: bool, limit: int) -> Span | None:
     """The last readable statement, going back from the end."""
     marks = _CHOICE_MARKS if spec.kind == "choice" else _MARKS
-    at = {mark: where for mark in marks if (where := text.rfind(mark)) >= 0}
+    at = [text.rfind(mark) for mark in marks]
     for _ in range(STATEMENTS):
-        if not at:
+        where = max(at)
+        if where < 0:
             return None
-        mark = max(at, key=at.__getitem__) if len(at) > 1 else next(iter(at))
-        where = at[mark]
-        if mark == "####":
-            span = _hashes(text, where, spec, truncated)
-        elif mark[0] == "\\":
+        i = at.index(where)
+        mark = marks[i]
+        if mark[0] == "\\":
             span = _box(text, where + len(mark), spec, limit)
+        elif mark == "####":
+            span = _hashes(text, where, spec, truncated)
         elif mark[-1] == "s":
             span = _stands(text, where + len(mark), spec, truncated, limit)
         else:
             span = _said(text, where, spec, truncated, limit)
         if span is not None:
             return span
-        at[mark] = text.rfind(mark, 0, where)
-        if at[mark] < 0:
-            del at[mark]
+        at[i] = text.rfind(mark, 0, where)
     return None
 
 
@@ -199,12 +199,12 @@ def _may_be_cut(text: str, end: int) -> bool:
 
 
 def _tag(text: str, at: int, spec: AnswerSpec, truncated: bool, limit: int) -> Span | None:
-    """A tag that is never closed runs to the end, since `</answer>` may have been the stop string."""
+    """`<answer>` that is never closed runs to the end if that is near: `</answer>` may have been the stop string."""
     start = at + 6
     if text[at + 5 : start] not in (">", "]"):
         return None
     closed = _TAG_END.search(text, start, start + limit + 20)
-    if closed is None and (truncated or len(text) - start > limit):
+    if closed is None and (truncated or text[at - 2] == "[" or len(text) - start > OPEN_TAG):
         return None
     return _inside(text, start, closed.start() if closed else len(text), spec)
 

@@ -163,8 +163,10 @@ def text_key(value: str, spec: AnswerSpec = AnswerSpec()) -> str:
 
 def choice_key(value: str, spec: AnswerSpec) -> str:
     """The label of the choice: its letter, or that of the choice whose text this is; of two equal texts the first."""
-    texts, known = _labelled(spec.choices), labels(spec.choices)
-    text = text_key(value)
+    known = labels(spec.choices)
+    if len(value) == 1 and (value in known or (not known and "A" <= value <= "Z")):
+        return value
+    texts, text = _labelled(spec.choices), text_key(value)
     for form in (text, text.strip("()[]:. ")):
         if form in texts:
             return texts[form]

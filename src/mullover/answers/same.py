@@ -2,7 +2,8 @@
 
 Keys come first and decide nearly everything. For kind math what is left goes to one worker process, which is started
 when first needed, reused, killed when a vote's seconds are spent, and started again. Where math-verify is not
-installed, nothing is merged. Two plain numbers are never asked about: there the keys are exact, and math-verify rounds.
+installed, nothing is merged. math-verify says yes too often: it takes {1,2} for (1,2), x for X, 52_8 for 52, 9 a.m. for
+9 p.m., and rounds. So it is only asked about two things of one shape, in exact numbers, with each other's symbols.
 """
 
 import asyncio
@@ -19,11 +20,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from mullover.answers.algebra import UnreadableError
 from mullover.answers.keys import equal, is_rational, key
+from mullover.answers.latex import clean, tokens
+from mullover.answers.sentences import closing
 from mullover.types import AnswerSpec
 
 LONGEST = 300  # characters of an answer that is sent
@@ -33,9 +37,10 @@ HOPELESS = 0.5  # seconds without an answer after which a pair is not tried agai
 
 _CHARACTERS = re.compile(r"[\w\s\\{}()\[\].,;:+\-*/^=<>|!%&'$°πθ√∞±≤≥−]*", re.ASCII)
 _UNSAFE = re.compile(
-    r"__|[)\]}]\s*\^\s*\{?\s*\d{2}|\^\s*\{[^{}]*\^|\^\s*\{[^{}]*\{[^{}]*\^|\^[^{}]\^|\^\s*\{?\s*-?\d{4,}|\d{40,}|\d{4,}\s*!|!\s*!|\)\s*!|\}\s*!"
+    r"__|\.|:|\d\s*_|\\(?:text|mbox|mathrm|operatorname)|[)\]}]\s*\^\s*\{?\s*\d{2}|\^\s*\{[^{}]*\^|\^\s*\{[^{}]*\{[^{}]*\^|\^[^{}]\^|\^\s*\{?\s*-?\d{4,}|\d{40,}|\d{4,}\s*!|!\s*!|\)\s*!|\}\s*!"
     r"|\\(?:int|iint|oint|sum|prod|lim|input|include|def|let|write|read|catcode)(?![A-Za-z])|\b(?:or|and|maybe|not)\b"
 )
+_RELATION = re.compile(r" (?:=|<|<=|!=|in|to) ")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _LONG_WORD = re.compile(r"[A-Za-z]{4,}")
 
@@ -70,10 +75,24 @@ def installed() -> bool:
 
 def safe(answer: str) -> bool:
     """Short, balanced, of mathematical characters, without words, towers of powers or what else computes forever."""
-    if len(answer) > LONGEST or not _CHARACTERS.fullmatch(answer) or _UNSAFE.search(answer):
-        return False
-    bare = re.sub(r"\\text\s*\{[^{}]*\}", "", answer)
-    return _balanced(answer) and not _LONG_WORD.search(_COMMAND.sub(" ", bare).replace("sqrt", ""))
+    return _sent(answer) is not None
+
+
+@lru_cache(maxsize=4096)
+def _sent(answer: str) -> tuple[str, frozenset[str]] | None:
+    """What the worker is sent for this answer, and the symbols in it; None if it is not sent."""
+    if len(answer) > LONGEST:
+        return None
+    text = clean(answer)
+    if not _CHARACTERS.fullmatch(text) or _UNSAFE.search(text) or not _balanced(text):
+        return None
+    if _LONG_WORD.search(_COMMAND.sub(" ", text).replace("sqrt", "")):
+        return None
+    try:
+        symbols = frozenset(token.text for token in tokens(text) if token.kind == "symbol")
+    except UnreadableError:
+        return None
+    return text, symbols - {"pi", "e", "i", "oo"}
 
 
 def _balanced(answer: str) -> bool:
@@ -84,6 +103,19 @@ def _balanced(answer: str) -> bool:
         if depth < 0:
             return False
     return depth == 0 and deepest <= 8
+
+
+def _shape(own: str) -> str:
+    """What kind of thing a key is; "" for equations and inequalities, of which math-verify knows too little."""
+    if _RELATION.search(own):
+        return ""
+    if "∪" in own or "∩" in own:
+        return "union"
+    if own[:1] in ("(", "[") and closing(own, 0) == len(own):
+        return own[0] + own[-1]
+    if own.startswith(("\\{", "\\begin")):
+        return own[:3]
+    return "list" if ", " in own else "value"
 
 
 def _merge(heads: list[str], spec: AnswerSpec, cap: float) -> list[int]:
@@ -125,9 +157,14 @@ class _Worker:
         """Whether a equals b; False when the vote's deadline comes first."""
         if keys in self.answers:
             return self.answers[keys]
-        if not (safe(a) and safe(b)) or (is_rational(a) and is_rational(b)):
+        left, right = _sent(a), _sent(b)
+        if left is None or right is None or not vote.left:
             return False
-        if not vote.left:
+        (a, ours), (b, theirs) = left, right
+        shape = _shape(keys[0])
+        if not shape or shape != _shape(keys[1]) or not (ours <= theirs or theirs <= ours):
+            return False
+        if is_rational(a) and is_rational(b):
             return False
         vote.deadline += self._up()
         began = time.monotonic()
