@@ -322,6 +322,20 @@ def test_a_strategy_can_be_a_model_and_its_own_calls_are_counted() -> None:
         as_model("self_consistency", Toy(PATHS), k=5)
 
 
+async def leaves_open(model: Model, prompt: Prompt, *, n: int = 8, sampling: Sampling = Sampling()) -> Answers:
+    """The natural way to use a strategy in another; nobody closes the inner one when this is cut."""
+    async for answer in self_consistency(model, prompt, n=n, sampling=sampling):
+        await asyncio.sleep(0.02)
+        yield answer
+
+
+def test_calls_that_a_strategy_left_open_are_in_the_ledger_when_it_is_cut() -> None:
+    result = solve(leaves_open, Toy(PATHS), n=500, budget=Budget(seconds=0.2))
+    assert not result.answer.complete
+    assert len(result.calls) == 1
+    assert result.total.completion_tokens >= sum(len(c.sample.ids) for c in result.answer.candidates if c.sample) > 0
+
+
 def test_each_gives_results_as_they_end_and_leaves_nothing_running() -> None:
     async def source() -> AsyncGenerator[int, None]:
         for i in (3, 1, 2):

@@ -52,6 +52,7 @@ class _Around:
     meter: Meter
     cache: MutableMapping[str, Sample] | None
     calls: list[Call] = field(default_factory=list)
+    live: dict[int, Callable[[], Call]] = field(default_factory=dict)  # calls that have not ended
     seen: Counter[str] = field(default_factory=Counter)
     oracle: bool = False
 
@@ -73,7 +74,7 @@ class _Around:
             model = Retrying(model)
         if self.cache is not None:
             model = Cached(model, self.cache)
-        return Budgeted(Recorder(model, self.calls), meter)
+        return Budgeted(Recorder(model, self.calls, self.live), meter)
 
     def value(self, value: Any) -> Any:
         if type(value) in PLAIN:
@@ -91,6 +92,10 @@ class _Around:
             changed = {name: new for name, old in held.items() if (new := self.value(old)) is not old}
             return replace(value, **changed) if changed else value
         return value
+
+    def run(self, answer: Answer) -> Run:
+        """With the calls that a strategy left open, as far as they went."""
+        return Run(answer, (*self.calls, *[call() for call in self.live.values()]), self.oracle)
 
     def options(self, strategy: Strategy, options: Mapping[str, Any]) -> dict[str, Any]:
         judges = scorers(strategy)
@@ -175,9 +180,9 @@ async def run_prepared(
         answer = _cut(answer, f"{budget.seconds} seconds are over")
     except (asyncio.CancelledError, ModelError) as ended:
         why = "cancelled" if isinstance(ended, asyncio.CancelledError) else str(ended)
-        ended.run = Run(_cut(answer, why), tuple(around.calls), around.oracle)  # type: ignore[union-attr]
+        ended.run = around.run(_cut(answer, why))  # type: ignore[union-attr]
         raise
-    return Run(answer, tuple(around.calls), around.oracle)
+    return around.run(answer)
 
 
 def _cut(answer: Answer, why: str) -> Answer:

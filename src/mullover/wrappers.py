@@ -11,7 +11,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -126,21 +126,33 @@ class Cached(Wrapper):
 
 
 class Recorder(Wrapper):
-    """Writes down every call, with what it cost up to the moment it ended or was cut."""
+    """Writes down every call, with what it cost up to the moment it ended or was cut.
 
-    def __init__(self, model: Model, calls: list[Call]) -> None:
+    `live` holds a way to write down each call that has not ended: a run that is cut must not forget them.
+    """
+
+    def __init__(self, model: Model, calls: list[Call], live: dict[int, Callable[[], Call]]) -> None:
         super().__init__(model)
-        self.calls = calls
+        self.calls, self.live = calls, live
 
     async def stream(self, prompt: Prompt, n: int, sampling: Sampling) -> Events:
         started, spent, ended, error = time.perf_counter(), list[Usage](), dict[int, Sample](), ""
+
+        def call() -> Call:
+            which = sorted(ended)
+            samples = tuple([ended[i] for i in which])
+            seeds = tuple([sampling.seeds[i] for i in which]) if sampling.seeds else ()
+            total = self._usage(summed(spent), time.perf_counter() - started)
+            return Call(sampling.role, prompt, n, sampling, samples, total, self.info.name, error, (), seeds)
+
         events = self.model.stream(prompt, n, sampling)
+        self.live[id(events)] = call
         try:
             async for event in events:
                 if event.usage is not NOTHING:
                     spent.append(event.usage)
                     if len(spent) == MANY:
-                        spent = [summed(spent)]
+                        spent[:] = [summed(spent)]
                 if event.sample is not None:
                     ended[event.index] = event.sample
                 yield event
@@ -148,13 +160,9 @@ class Recorder(Wrapper):
             error = f"{type(failure).__name__}: {failure}"
             raise
         finally:
+            del self.live[id(events)]
             await events.aclose()
-            which = sorted(ended)
-            samples = tuple([ended[i] for i in which])
-            seeds = tuple([sampling.seeds[i] for i in which]) if sampling.seeds else ()
-            total = self._usage(summed(spent), time.perf_counter() - started)
-            call = Call(sampling.role, prompt, n, sampling, samples, total, self.info.name, error, (), seeds)
-            self.calls.append(call)
+            self.calls.append(call())
 
     async def score(self, prompt: Prompt, texts: Sequence[str]) -> list[tuple[float, ...]]:
         started, tokens, error = time.perf_counter(), 0, ""

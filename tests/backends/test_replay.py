@@ -212,7 +212,6 @@ GOOD = '{"id": "1", "text": "8"}\n'
 @pytest.mark.parametrize(
     "content, why",
     [
-        (GOOD + "\n" + GOOD, "line 2 is blank"),
         (GOOD + '{"id": "1", "te', "line 2 is no JSON"),
         (GOOD + "\0\0\0\0", "line 2 has null bytes"),
         (GOOD + '{"text": "8"}', "line 2 has no id"),
@@ -259,3 +258,34 @@ def test_several_turns_segments_and_stops_are_refused(path: Path) -> None:
     ):
         with pytest.raises(CapabilityError, match=f"cannot do {name}"):
             drawn(model, 1, prompt, **fields)
+
+
+def test_blank_lines_and_a_byte_order_mark_are_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_bytes(
+        b"\xef\xbb\xbf" + GOOD.encode() + b"\r\n  \n" + GOOD.replace("8", "9").encode() + b"\n"
+    )
+    model = Replay(tmp_path / "r.jsonl")
+    samples = asyncio.run(model.sample(Prompt.of("?", origin="1"), 2, Sampling()))
+    assert [sample.text for sample in samples] == ["8", "9"]
+
+
+@pytest.mark.parametrize(
+    "text, answer",
+    [
+        ("Hmm, the answer is 5.</think>\n\n**8**", "\n\n**8**"),
+        ("<think>5</think>8", "8"),
+        ("<thinking>5</thinking>8", "8"),
+        ("<|begin_of_thought|>5<|end_of_thought|>8", "8"),
+        ("So 8. No <think> here", "So 8. No <think> here"),
+    ],
+)
+def test_reasoning_is_no_answer_also_where_the_template_had_begun_it(text: str, answer: str, tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text(json.dumps({"id": "1", "text": text}))
+    (sample,) = asyncio.run(Replay(tmp_path / "r.jsonl").sample(Prompt.of("?", origin="1"), 1, Sampling()))
+    assert sample.answer == answer
+
+
+def test_a_role_of_a_chat_is_no_role_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text(json.dumps({"id": "1", "text": "8", "role": "assistant"}))
+    (sample,) = asyncio.run(Replay(tmp_path / "r.jsonl").sample(Prompt.of("?", origin="1"), 1, Sampling()))
+    assert sample.text == "8"

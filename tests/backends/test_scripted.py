@@ -250,7 +250,6 @@ def test_a_script_can_be_a_json_list_or_lines_plain_or_packed(tmp_path: Path) ->
     "content, why",
     [
         ('"a"\n{"txt": "b"}', "line 2 has no `text`"),
-        ('"a"\n\n"b"', "line 2 is blank"),
         ('"a"\n{"text": ', "line 2 is no JSON"),
         ('"a"\n\0\0\0', "line 2 has null bytes"),
         ('"a"\n8', "line 2 is a number"),

@@ -12,6 +12,7 @@ import orjson
 from mullover.errors import OptionError
 
 UNPACKED = 256 << 20  # bytes; a .gz is held in memory, since it cannot be read from the middle
+BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 
 
@@ -22,7 +23,7 @@ def is_packed(path: str | Path) -> bool:
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, int, bytes]]:
-    """(line number from 1, byte offset, line without its end) of a plain or gzipped text file.
+    """(line number from 1, byte offset, line without its end) of a plain or gzipped text file; blank lines are passed.
 
     Raises:
         OptionError: it cannot be read, is no whole gzip file, or unpacks to more than 256 MB.
@@ -33,7 +34,9 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, int, bytes]]:
         with opened(path) as plain:
             file = cast(BinaryIO, gzip.GzipFile(fileobj=plain)) if packed else plain
             for number, line in enumerate(iter(partial(file.readline, UNPACKED + 1), b""), 1):
-                yield number, offset, line.rstrip(b"\r\n")
+                said = line.removeprefix(BOM) if number == 1 else line
+                if said.strip():
+                    yield number, offset, said.rstrip(b"\r\n")
                 offset += len(line)
                 if packed and offset > UNPACKED:
                     raise OptionError(f"{path} unpacks to more than {UNPACKED >> 20} MB; gunzip it first")
@@ -76,7 +79,9 @@ def items(path: str | Path) -> Iterator[tuple[str, Any]]:
 
 
 def opened(path: str | Path) -> BinaryIO:
-    """For reading bytes; raises OptionError."""
+    """A regular file, for reading bytes; raises OptionError."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise OptionError(f"cannot read {path}: it is no regular file")
     try:
         return Path(path).open("rb")
     except FileNotFoundError:

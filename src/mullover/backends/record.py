@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from mullover.backends.thinking import THINK, thought
+from mullover.backends.thinking import recorded_thought
 from mullover.errors import OptionError
 from mullover.types import Finish
 
@@ -57,7 +57,7 @@ class Record:
             raise OptionError(f"{where} has {len(ids)} ids and {len(logprobs)} logprobs; they must be as many")
         if ids and completion is None:
             completion = len(ids)
-        said = len(reasoning) or thought(text, THINK)
+        said = len(reasoning) or recorded_thought(text)
         return Record(
             reasoning + text, finish, error, said, prompt, completion, thinking,
             tuple(map(int, ids or ())), logprobs,

@@ -4,12 +4,12 @@ from array import array
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 import orjson
 
 from mullover.backends.converters import converter
-from mullover.backends.lines import is_packed, opened, parsed, read_lines
+from mullover.backends.lines import BOM, is_packed, opened, parsed, read_lines
 from mullover.backends.record import Record
 from mullover.errors import CapabilityError, OptionError
 from mullover.types import Role
@@ -114,7 +114,7 @@ class Recording:
             raise OptionError(f"{where} has no id; it must be the problem's, a string or a whole number")
         record = Record.of(line, where)
         self.counted = self.counted and (record.completion_tokens is not None or bool(record.error))
-        self.roles.update((line["role"],) if isinstance(line.get("role"), str) else ROLES)
+        self.roles.update((line["role"],) if line.get("role") in get_args(Role) else ROLES)
         if problem not in self._places:
             self._places[problem] = array("Q")
             question = line.get("question", line.get("problem"))
@@ -125,7 +125,7 @@ class Recording:
 
 def _line_at(file: BinaryIO, place: int) -> bytes:
     file.seek(place)
-    return file.readline()
+    return file.readline().removeprefix(BOM)
 
 
 def _object(raw: bytes, where: str) -> Mapping[str, Any]:

@@ -2,6 +2,19 @@
 
 THINK = ("<think>", "</think>")
 
+RECORDED = (THINK, ("<thinking>", "</thinking>"), ("<|begin_of_thought|>", "<|end_of_thought|>"))
+
+
+def recorded_thought(text: str) -> int:
+    """`thought` of a text whose delimiters nobody told, or whose opening one the chat template had said already."""
+    for think in RECORDED:
+        if begun := thought(text, think):
+            return begun
+        end = text.find(think[1])
+        if end >= 0 and think[0] not in text[:end]:
+            return end + len(think[1])
+    return 0
+
 
 def is_open(said: str, think: tuple[str, str]) -> bool:
     """Was reasoning begun and not yet ended? True for "<think>so", False for "" and "<think>so</think> 8"."""

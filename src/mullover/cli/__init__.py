@@ -1,8 +1,10 @@
 """`mull`: a composition root. One file per command; what a command imports, `mull --help` does not."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 import typer
@@ -22,6 +24,8 @@ HELP = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0, or 2 for a user's mistake with one line that says what and what to do, or 1."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        _at_home()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a character that the terminal lacks stops nothing
@@ -40,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(f"{told[:300]}; see `mull {command}--help`")
         return 2
     except Exit as done:
+        if done.exit_code == 130:  # Ctrl-C, before a command could take it
+            say("stopped; nothing was asked yet")
         return min(done.exit_code, 1) if done.exit_code not in (0, 2) else done.exit_code
     except (Abort, KeyboardInterrupt):
         say("stopped")
@@ -49,6 +55,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(f"cannot print: {error}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _at_home() -> None:
+    """For a process of its own: strategies are imported from here too, SIGTERM is Ctrl-C, a stdout may be missing."""
+    with suppress(OSError):  # the folder is gone
+        sys.path.append(os.getcwd())  # last, so that no file here can stand for a library
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  for the rest of the process
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 def _broken(word: str) -> bool:

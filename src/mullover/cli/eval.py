@@ -65,19 +65,26 @@ def run_eval(
         concurrency=concurrency,
         command=tuple(words),
     )
-    resume = f"mull {shlex.join(words)}"
+    resume = " ".join(["mull", *map(quoted, words)])
     with Progress(min(limit or len(problems.problems), len(problems.problems)), f"{task} {picked.name}") as progress:
         try:
             result = asyncio.run(evaluate(plan, out, progress.tell))
         except KeyboardInterrupt:
             progress.close()
-            say(f"stopped; what was finished is stored. To go on: {resume}")
+            print(f"mull: stopped; what was finished is stored. To go on: {resume}", file=sys.stderr)
             return 1
     show(result, json)
     if result.failed == result.problems and result.problems:
         say(f"no problem could be asked: {result.first_error}")
         return 1
     return 0
+
+
+def quoted(word: str) -> str:
+    """For a shell, and a terminal: what cannot be seen is written as an escape."""
+    if word.isprintable():
+        return shlex.quote(word)
+    return f"$'{word.encode('unicode_escape').decode().replace(chr(39), chr(92) + chr(39))}'"
 
 
 def show(result: Result, json: bool) -> None:
@@ -100,6 +107,8 @@ def show(result: Result, json: bool) -> None:
     for k, value in result.pass_at.items():
         if k in (1, result.samples_each):
             print(f"  pass@{k} {value:.1%}" + (" (the mean of all samples)" if k == 1 else " (some sample is right)"))
+    if result.pass_at_why:
+        print(f"  no pass@k: {result.pass_at_why}")
     unit = result.unit
     print(f"  {total.prompt_tokens} + {total.completion_tokens} {unit} (prompt + completion), {result.seconds:.1f} s")
     if result.oracle:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from mullover.cli.output import print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +46,7 @@ def ls(
     runs = index.runs()
     index.close()
     if json:
-        _print_json([_facts(run) for run in runs[:limit]])
+        print_json([_facts(run) for run in runs[:limit]])
         return
     console = _console()
     table = _table("run", "created", "right", "of", "accuracy", "tokens", "seconds", "status")
@@ -86,7 +87,7 @@ def show(
     finally:
         index.close()
     if json:
-        _print_json(parse(line))
+        print_json(parse(line))
     else:
         _show_problem(decode(line), everything)
 
@@ -100,6 +101,7 @@ def export(
     out: Annotated[Path | None, typer.Option("--out", help="A file; else stdout.")] = None,
 ) -> None:
     """Write the records as JSON lines."""
+    from mullover.errors import OptionError
     from mullover.store.files import write_whole
     from mullover.store.find import exported, find_run
     from mullover.store.index import Index
@@ -109,6 +111,8 @@ def export(
         folder = find_run(run, index)
     finally:
         index.close()
+    if out is not None and out.resolve().parent == folder.resolve():
+        raise OptionError(f"{out} is in the run's own folder; export to another place")
     lines = exported(folder, canonical)
     if out is not None:
         write_whole(out, lines)
@@ -160,7 +164,7 @@ def _show_run(folder: Path, index: Index, json: bool, everything: bool) -> None:
     facts, rows = _facts(listed), index.problems(folder, -1 if everything or json else ROWS)
     if json:
         problems = [{"id": r.id, "correct": r.correct, "answer": r.answer, "error": r.error} for r in rows]
-        _print_json({**facts, **content, "problems": problems})
+        print_json({**facts, **content, "problems": problems})
         return
     console = _console()
     _print_header(console, folder, facts, content)
@@ -391,8 +395,3 @@ def _console() -> Console:
         sys.stdout.reconfigure(errors="replace")  # a mark that the terminal's encoding lacks stops nothing
     wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
     return Console(highlight=False, markup=False, emoji=False, width=wide)
-
-
-def _print_json(value: Mapping[str, Any] | Iterable[Any]) -> None:
-    """In ASCII, so that no text in it can command a terminal."""
-    print(dumps(value, indent=1, default=str))

@@ -112,7 +112,13 @@ class Result:
     @property
     def pass_at(self) -> dict[int, float]:
         """Unbiased, so only where all problems have equally many graded samples, and more than one."""
-        return pass_curve(self.pools) if self.samples_each > 1 and len({n for n, _ in self.pools}) == 1 else {}
+        return pass_curve(self.pools) if self.samples_each > 1 and not self.pass_at_why else {}
+
+    @property
+    def pass_at_why(self) -> str:
+        """Why there is none, where one would be expected: how many samples there are may depend on how they are."""
+        sizes = {n for n, _ in self.pools}
+        return f"problems have {min(sizes)} to {max(sizes)} graded samples" if len(sizes) > 1 else ""
 
     def facts(self) -> dict[str, Any]:
         """What `eval --json` prints, less the usage."""
@@ -130,6 +136,7 @@ class Result:
             "incomplete": self.incomplete,
             "oracle": self.oracle,
             "pass_at": {str(k): value for k, value in self.pass_at.items()},
+            **({"pass_at_why": self.pass_at_why} if self.pass_at_why else {}),
             "unit": self.unit,
             "seconds": self.seconds,
             "run": self.run,

@@ -35,4 +35,4 @@ def pass_curve(pools: Mapping[tuple[int, int], int]) -> dict[int, float]:
     ks = [k for k in (1, 2, 4, 5, 8, 10, 16, 20, 32, 40, 50, 64, 100, 128, 200, 256, 500, 512, 1000) if k < least]
     if least:
         ks.append(least)
-    return {k: sum(many * pass_at(n, c, k) for (n, c), many in pools.items()) / problems for k in ks}
+    return {k: math.fsum(many * pass_at(n, c, k) for (n, c), many in pools.items()) / problems for k in ks}
