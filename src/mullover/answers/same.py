@@ -27,6 +27,7 @@ from pathlib import Path
 from mullover.answers.algebra import UnreadableError
 from mullover.answers.keys import equal, is_rational, key
 from mullover.answers.latex import clean, tokens
+from mullover.answers.numeric import apart
 from mullover.answers.sentences import closing
 from mullover.types import AnswerSpec
 
@@ -127,7 +128,8 @@ def _merge(heads: list[str], spec: AnswerSpec, cap: float) -> list[int]:
         same = first.get(own)
         if same is None:
             candidates = [j for j in dict.fromkeys(earliest) if earliest[j] == j]
-            same = next((j for j in candidates if _WORKER.same(heads[j], heads[i], (keys[j], own), vote)), i)
+            maybe = (j for j in candidates if not apart(keys[j], own))
+            same = next((j for j in maybe if _WORKER.same(heads[j], heads[i], (keys[j], own), vote)), i)
         first.setdefault(own, same)
         earliest.append(same)
     return earliest
