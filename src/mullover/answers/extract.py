@@ -1,8 +1,8 @@
 r"""Find the answer in a text: the last explicit statement of any form, else what the kind of answer suggests.
 
 Forms: \boxed{} and \fbox{} (braces match, unclosed ones are ignored), <answer></answer> (or in square brackets),
-`ANSWER:`, `the answer is`, `answer =`, a heading `Final Answer`, `#### 18`. A statement that holds nothing readable for
-the kind is no statement.
+`ANSWER:`, `the answer is`, `answer =`, a heading `Final Answer`, `#### 18`, `"answer": 18` in JSON.
+A statement that holds nothing readable for the kind is no statement.
 
 Bounds: of a longer text the last million characters are read, of those the last 64 statements, and the last 20,000
 characters for an answer that is not stated. An answer has at most 2,000 characters (code: 100,000).
@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from mullover.answers.fallback import FALLBACKS
-from mullover.answers.keys import LONGEST, LONGEST_CODE, is_rational, key
+from mullover.answers.keys import LONGEST, LONGEST_CODE, is_rational, key, labels
 from mullover.answers.reading import read
 from mullover.answers.sentences import Span
 from mullover.types import AnswerSpec
@@ -55,6 +55,11 @@ _HEADED = re.compile(r"(?:step|part|case|method|solution|final|answer|conclusion
 _BARE_NUMBER = re.compile(r"\s{0,2}(-?\d{1,18})\.?\s{0,9}\Z", re.ASCII)  # nearly all answers; worth not reading twice
 _BARE_LETTER = re.compile(r"\s{0,2}\(?([A-Z])\)?\.?\s{0,9}\Z")
 _BARE = {"number": _BARE_NUMBER, "math": _BARE_NUMBER, "choice": _BARE_LETTER}
+_JSON = re.compile(  # {"answer": "B"}
+    r"""nswer(?P<q>["'])\s{0,9}:\s{0,9}(?:"(?P<double>(?:[^"\\\n]|\\.){0,2000})"|'(?P<single>[^'\\\n]{0,2000})'"""
+    r"""|(?P<bare>-?\d[\d.eE+-]{0,300}|true\b|false\b|\[[^\[\]]{0,2000}\]))"""
+)
+_END_TOKENS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>", "</s>", "<end_of_turn>")
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 _UNBRACED = re.compile(r"\s{1,9}(\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z]))|(\d)")
 _BLANK = re.compile(r"\s{0,200}(?:-{3,}\s{1,20})?")
@@ -77,6 +82,11 @@ def find(text: str, spec: AnswerSpec = AnswerSpec(), *, truncated: bool = False)
     """
     shift = max(0, len(text) - TAIL)
     tail = text[shift:] if shift else text
+    for _ in range(4):
+        bare = tail.rstrip()
+        if not bare.endswith(_END_TOKENS):
+            break
+        tail = bare[: bare.rfind("<")]
     limit = LONGEST_CODE if spec.kind == "code" else LONGEST
     span, stated = _stated(tail, spec, truncated, limit), True
     if span is None and not truncated:
@@ -86,7 +96,10 @@ def find(text: str, spec: AnswerSpec = AnswerSpec(), *, truncated: bool = False)
     value = tail[span[0] : span[1]]
     if not value.strip() or value.casefold() == "[invalid]":  # what other tools write where they found nothing
         return None
-    return Found(value, key(value, spec), span[0] + shift, span[1] + shift, stated)
+    own = key(value, spec)
+    if spec.kind == "choice" and (known := labels(spec.choices)) and own not in known:
+        return None  # E of A to D, or `either A or C`
+    return Found(value, own, span[0] + shift, span[1] + shift, stated)
 
 
 def _suggested(text: str, spec: AnswerSpec) -> Span | None:
@@ -163,7 +176,7 @@ def _said(text: str, at: int, spec: AnswerSpec, truncated: bool, limit: int) -> 
         return _tag(text, at, spec, truncated, limit) if text[at - 2] != "/" else None
     said = _SAID.match(text, at)
     if said is None:
-        return None
+        return _json(text, at, spec, truncated)
     if said.lastgroup in ("heading", "said"):
         before = text[max(0, at - 40) : at]
         if not _HEADING.search(before) if said.lastgroup == "heading" else _CONDITION.search(before):
@@ -175,6 +188,15 @@ def _said(text: str, at: int, spec: AnswerSpec, truncated: bool, limit: int) -> 
     if span and said.lastgroup != "said" and spec.kind in ("number", "math") and _is_story(text, said.end(), span):
         return None
     return span
+
+
+def _json(text: str, at: int, spec: AnswerSpec, truncated: bool) -> Span | None:
+    """`"answer": "B"` and `"final_answer": 42` of a JSON reply."""
+    found = _JSON.match(text, at) if spec.kind != "code" else None
+    if found is None or not text[max(0, at - 8) : at - 1].endswith((found["q"], found["q"] + "final_")):
+        return None
+    start, end = found.span(found.lastgroup or 0)
+    return None if truncated and end == len(text) else _inside(text, start, end, spec)
 
 
 def _is_story(text: str, start: int, span: Span) -> bool:

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable
 
-from mullover.answers.figures import NUMBER, read_math
-from mullover.answers.keys import LONGEST, labels
-from mullover.answers.reading import FENCE, YES_NO, choice_text, read_expression
+from mullover.answers.figures import NUMBER, PARTS, read_math
+from mullover.answers.keys import LONGEST, is_rational, labels
+from mullover.answers.reading import FENCE, YES_NO, choice_text, read_expression, unwrapped
 from mullover.answers.sentences import TEXT_GROUP, Span, trimmed
 from mullover.types import AnswerSpec, Kind
 
@@ -26,6 +26,41 @@ _LETTER = re.compile(
     r"|(?<![\w'’.])(?:[Oo]ption|[Cc]hoice)\s+\(?([A-Z])(?!\w)"
     r"|(?<![\w'’.(])\*{0,3}([A-Z])\*{0,3}(?=[).:,;]|\s{0,9}$|\s{0,9}\n|\s{1,9}(?:is|because)\b)(?![\w'’])"
 )
+_ONLY_LETTER = re.compile(r"[\s*_\"'`(\[{]{0,9}([A-Za-z])[\s*_\"'`)\]}.:]{0,9}")
+_DECIDED = re.compile(
+    r"(?<!\bif )(?<!\w)(?:[Oo]ption |[Cc]hoice )?\(?\*{0,2}\b([A-Z])\b\)?\*{0,2},? (?:is|must be) "
+    r"(?:\w+ly )?(?:the )?(?:only )?(?:correct|right|best|true)\b"
+)
+_SENTENCE = re.compile(r"[.!?]\s|\n")
+_RANGE = re.compile(r"(?<![\d.,/-])(\d{1,9})[-–]\Z")
+_OPENS = re.compile(
+    r"(?:\A|\n)[ \t*_#>\"'(]*(yes|no|true|false)(?=[*_\"')]{0,3}(?:\s*(?:[.,;:!—–-]|\n|\Z)"
+    r"|\s(?:it|there|that|this|he|she|they|because|since)\b))",
+    re.IGNORECASE,
+)
+_RECONSIDERED = re.compile(r"\b(?:wait|actually|however|correction|second thought|let me|let's|step)\b", re.IGNORECASE)
+_CANNOT = (
+    r"(?:do(?:es)? not|don['’]?t|can(?:not|['’]?t| not)|could(?: not|n['’]t)|(?:am |'m |’m |are )?(?:unable|not able)) "
+    r"(?:\w+ly )?(?:to )?(?:know|say|tell|answer|determine|help|provide|be (?:determined|answered|known|found)|find"
+    r"|identify|think|have|assist|see)\b"
+)
+_END = r"(?=\W*\Z|\s*[,.;:!?…—–])"
+_NO_ANSWER = re.compile(
+    rf"\W*(?:(?:hmm+|um+|uh+|well|so|oh)\b\W*)*(?:(?<=[mh])\W*\Z|(?:i(?:['’]m| am) )?(?:so |very |really )?"
+    rf"(?:sorry\b(?:{_END}| (?:but|i|about|for|to)\b)|(?:not|un)\s?(?:entirely |really |quite )?sure\b)|{_CANNOT}"
+    rf"|(?:no idea|unclear|unable|cannot|can['’]t){_END}|(?:unclear|unable to|not enough|insufficient)\s)"
+    rf"|.*?(?:\b(?:i|we|it|this|that|answer|question|which) {_CANNOT}"
+    rf"|\b(?:i|we) (?:do not|don['’]t|cannot|can['’]t){_END}"
+    r"|\b(?:i|we)(?: am| are|['’](?:m|re)) (?:\w+ly )?"
+    r"(?:unable|not able|not (?:\w+ly )?(?:sure|certain)|unsure|sorry)\b"
+    rf"|\b(?:is|['’]s) (?:unclear|not clear){_END}"
+    r"|\b(?:i|we) have no idea\b|\b(?:not enough|insufficient) (?:information|data|context|detail)"
+    r"|\bcannot be (?:determined|known))",
+    re.IGNORECASE | re.DOTALL,
+)
+_LEADS = re.compile(
+    r"\s*(?:(?:so|thus|hence|therefore|then|finally|and|we|i|get|have|one|the|a|solution|is)\b[\s,:]*)*", re.IGNORECASE
+)
 
 
 def last_match(pattern: re.Pattern[str], text: str, start: int) -> re.Match[str] | None:
@@ -39,7 +74,7 @@ def last_number(text: str, spec: AnswerSpec) -> Span | None:
     """The last number; one that is longer than an answer may be is none."""
     last = -1
     for size in (200, READ):  # nearly always it is near
-        last = max(last, *(text.rfind(digit, max(0, len(text) - size)) for digit in "0123456789"))
+        last = max(last, *(text.rfind(digit, max(0, len(text) - size)) for digit in "0123456789" + PARTS))
         if last >= 0:
             break
     if last < 0:
@@ -48,7 +83,12 @@ def last_number(text: str, spec: AnswerSpec) -> Span | None:
     while start > 0 and last - start < LONGEST and not text[start - 1].isspace():
         start -= 1
     found = last_match(NUMBER, text, start)
-    return found.span() if found and last - start < LONGEST else None
+    if found is None or last - start >= LONGEST:
+        return None
+    low = _RANGE.search(text, max(start, found.start() - 20), found.start())
+    if low and is_rational(found[0]) and not is_rational(text[low.start(1) : found.end()]):
+        return low.start(1), found.end()  # 10-15
+    return found.span()
 
 
 def last_math(text: str, spec: AnswerSpec) -> Span | None:
@@ -70,11 +110,22 @@ def last_math(text: str, spec: AnswerSpec) -> Span | None:
 def last_choice(text: str, spec: AnswerSpec) -> Span | None:
     """The last letter that stands as a label, or the text of a choice near the end, whichever is later."""
     known = labels(spec.choices)
+    if len(text) <= ONE_LINE and (only := _ONLY_LETTER.fullmatch(text)):
+        return only.span(1) if not known or only[1].upper() in known else None
     letter: Span | None = None
     for match in _LETTER.finditer(text, max(0, len(text) - READ)):
         span = match.span(match.lastindex or 0)
         if not known or text[span[0]].upper() in known:
             letter = span
+    decided = last_match(_DECIDED, text, max(0, len(text) - READ))
+    if (
+        letter
+        and decided
+        and decided.end() < letter[0]
+        and (not known or decided[1] in known)
+        and (not _SENTENCE.search(text, decided.end(), letter[0]))
+    ):
+        letter = decided.span(1)  # B is correct because A is too small
     near = max(0, len(text) - NEAR)
     worded = choice_text(text[near:], spec, last=True)
     if worded and (letter is None or worded[0] + near > letter[0]):
@@ -83,7 +134,13 @@ def last_choice(text: str, spec: AnswerSpec) -> Span | None:
 
 
 def last_yes_no(text: str, spec: AnswerSpec) -> Span | None:
-    found = last_match(YES_NO, text, max(0, len(text) - READ))
+    """What the last line that opens with it says if the text opens so, else the last one."""
+    start = max(0, len(text) - READ)
+    if start == 0 and (opening := _OPENS.match(text.lstrip())) and not _RECONSIDERED.search(text, opening.end()):
+        found = last_match(_OPENS, text, 0)
+        if found:
+            return found.span(1)
+    found = last_match(YES_NO, text, start)
     return found.span() if found else None
 
 
@@ -120,7 +177,9 @@ def only_text(text: str, spec: AnswerSpec) -> Span | None:
     if len(text) > 4 * ONE_LINE or text.rstrip(" *").endswith(":"):
         return None
     span = trimmed(text, 0, len(text), "\"'`“”")
-    return span if span and span[1] - span[0] <= ONE_LINE and "\n" not in text[slice(*span)] else None
+    if span is None or span[1] - span[0] > ONE_LINE or "\n" in text[slice(*span)]:
+        return None
+    return None if _NO_ANSWER.match(text[slice(*span)]) else unwrapped(text, span)
 
 
 def last_expression(text: str, spec: AnswerSpec) -> Span | None:
@@ -129,11 +188,13 @@ def last_expression(text: str, spec: AnswerSpec) -> Span | None:
     for _ in range(LINES):
         if end <= 0:
             return None
-        start = text.rfind("\n", 0, end) + 1
+        start = line = text.rfind("\n", 0, end) + 1
+        leads = _LEADS.match(text, start, end)
+        start = leads.end() if leads else start
         span = read_expression(text[start:end], spec, True) if start < end <= start + LONGEST else None
         if span and _EQUALS.fullmatch(text, start + span[1], end):
             return start + span[0], start + span[1]
-        end = start - 1
+        end = line - 1
     return None
 
 

@@ -7,14 +7,18 @@ from mullover.answers.numerals import worded
 from mullover.answers.sentences import TEXT_GROUP, Span, after_equals, phrase_end, trimmed
 from mullover.types import AnswerSpec
 
+PARTS = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+_SCALE = r"(?:[ \u00a0-](?i:hundred|thousand|million|billion|trillion)(?![A-Za-z])){1,2}"
 _SCIENTIFIC = r"\s?(?:\\times|×|\*|x)\s?10\^?(?:\{[-+]?\d{1,6}\}|[-+]?\d{1,6})|[eE][-+]?\d{1,6}(?!\w)"
 _NUMBER = (
-    r"(?:[-+−–]\s?)?(?:(?:(?<=[-+−–])|(?<=[-+−–]\s))\\?[$€£])?"
+    r"(?:(?<![\d)])[-+−–]\s?)?(?:(?:(?<=[-+−–])|(?<=[-+−–]\s))\\?[$€£])?"
     r"(?:(?:\d{1,9}\s?)?\\[dtc]?frac\s*(?:\{\s*-?\d{1,300}\s*\}\s*\{\s*\d{1,300}\s*\}|\d\s*\d)"
     r"|\d{1,3}(?:(?:,|\{,\}|\\,|,\\!|[\u00a0\u2009\u202f])\d{3})+(?!\d)(?:\.\d+)?"
+    r"|(?<!\d )(?<!\d)[1-9]\d{0,2}(?: \d{3})+(?!\d|[ ,/]\d)(?:\.\d+)?"  # 1 000 000
+    rf"|\d{{1,9}}\s?[{PARTS}]|[{PARTS}]"
     r"|\d+\s\d+/\d+"
     r"|(?:\d+(?:\.\d+)?|\.\d+)(?:\s?/\s?\d+)?)"
-    rf"(?:{_SCIENTIFIC})?(?:\s?\\?%)?"
+    rf"(?:{_SCIENTIFIC})?(?:\s?\\?%|{_SCALE})?"
 )
 NUMBER = re.compile(_NUMBER)
 LEAD = re.compile(
@@ -79,7 +83,7 @@ def _only_number(window: str) -> Span | None:
     span = trimmed(window, 0, len(window), "$")
     if span is None:
         return None
-    if not any(c.isdecimal() for c in window):
+    if not any(c.isdecimal() or c in PARTS for c in window):
         text = window[slice(*span)]
         return span if worded(text) or any(name in text for name in _CONSTANTS) else None
     span = after_equals(window, *span, numeric=True)
@@ -112,7 +116,7 @@ def _formula(window: str, start: int, end: int) -> Span | None:
     prose = _WORD.findall(TEXT_GROUP.sub(" ", text))
     if (len(prose) > 1 or (prose and "$" in text)) and (fragment := _fragment(window, start, end)):
         return after_equals(window, *fragment)
-    if not any(c.isdecimal() or c in "\\^_=+√π∞" for c in text):
+    if not any(c.isdecimal() or c in "\\^_=+√π∞" or c in PARTS for c in text):
         return span if len(text.split()) <= _LONGEST_NAME else None
     if len(prose) > 2 and not _STARTS_AS_FORMULA.match(text):
         number = NUMBER.search(window, start, end)

@@ -8,13 +8,15 @@ Pure and total: any str in, a str out, in microseconds; nothing is evaluated. De
   matter; `x = 5` is 5, and y = 2x + 3 is 2x + 3; an equation is one up to a factor; ± is both signs.
 - For kind `expression` nothing is reordered or computed: votes there are on what was written.
 - An answer that hedges ("7 or maybe 8") is equal to neither number.
+- For kind `number` 10-15 is a range and no number; 10-7 is 3.
 
-Ambiguous as written, and so read in one of two ways: 70,110 is a number, 70, 110 is two.
+Ambiguous as written, and so read in one of two ways: 70,110 and 70 110 are a number, 70, 110 is two.
 """
 
 import re
 import unicodedata
 from collections.abc import Callable
+from fractions import Fraction
 from functools import lru_cache
 from textwrap import dedent
 
@@ -30,6 +32,13 @@ LONGEST_CODE = 100_000
 NESTED = 20  # brackets within brackets of a list
 
 _LED = re.compile(r"(?P<n>[-+]?(?:\\frac\{\d+\}\{\d+\}|[\d.]+(?:/\d+)?))%?\s*[A-Za-z][^\d\\=+*<>|{}()\[\]]*")
+_SCALED = re.compile(r"([-−]?[\d.,]+(?: (?:hundred|thousand|million|billion|trillion)\b)+)(.*)", re.IGNORECASE)
+_RANGE = re.compile(
+    r"(\d{1,15}(?:\.\d{1,15})?)\s?[-–—]\s?(\d{1,15}(?:\.\d{1,15})?)"
+    r"(?:\s(?!\w+illion|thousand|hundred)[A-Za-z ]{1,60})?",
+    re.ASCII,
+)
+_UNJOINED = re.compile(r"(?<!\d) | (?!\d)")
 _HEDGED = re.compile(r"\b(?:or|and|to|not|but|maybe|possibly|perhaps|else|either|than)\b")
 _RATIONAL = re.compile(r"-?\d+(?:/\d+)?")
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf|boxed|fbox|operatorname)\s*\{([^{}]*)\}")
@@ -37,10 +46,15 @@ _LETTERED = re.compile(
     r"(?:(?:option|choice|answer)\b[\s:]*(?:is\b)?)?[\s({\[*_\"'`$]*([A-Za-z])(?:[)\]}.:*_\"'`$]+(?:\s.*|\w.*)?|\s*)",
     re.DOTALL | re.IGNORECASE,
 )
+_WORD = r"([^\W\d_](?:[\w .,'’&-]*[^\W_])?)"
+UNWRAPPED = re.compile(rf"_{_WORD}_|\[(?!invalid\]|no answer\]){_WORD}\]|<{_WORD}>", re.IGNORECASE)
 _LABEL = re.compile(r"\(?([A-Z])[).:]\s*(?=\S)")
 _NUMBER_TEXT = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
 _MATHEMATICAL = re.compile(r"[\d\\^_=+*/<>|{}()\[\]√π∞±]")
 _FENCED = re.compile(r"\s*```[^\n`]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL)
+_NEGATED = re.compile(r"(?:not|\w{2,5}n['’]t)\s+(yes|true|no|false)")
+_AND = re.compile(r"\s+and\s+")
+_BULLET = re.compile(r"\s*(?:[-*•+]|\(?\d{1,3}[.)])\s+(?=\S)")
 _YES_NO = {"yes": "yes", "true": "yes", "y": "yes", "no": "no", "false": "no", "n": "no"}
 _QUOTES = "\"'`“”‘’"
 _PAIRS = {"[": "]", "(": ")", "{": "}"}
@@ -87,6 +101,9 @@ def math_key(value: str, spec: AnswerSpec) -> str:
 
 @lru_cache(maxsize=8192)
 def _number_key(value: str) -> str:
+    span = _RANGE.fullmatch(value.strip(" $.")) if len(value) < 100 else None
+    if span and Fraction(span[1]) < Fraction(span[2]):
+        return f"{span[1]}-{span[2]}"
     found = _math_key(value)
     if _RATIONAL.fullmatch(found):
         return found
@@ -127,13 +144,15 @@ def _is_words(text: str) -> bool:
 def _squeezed(text: str) -> str:
     """The text of an answer that cannot be read as mathematics."""
     if "\\" in text or any(c.isdecimal() for c in text[:LONGEST]):
-        return "".join(text.split()).replace("\\left", "").replace("\\right", "")
+        return _UNJOINED.sub("", " ".join(text.split())).replace("\\left", "").replace("\\right", "")
     return " ".join(text.split()).casefold()
 
 
 def _led_by_number(value: str) -> str:
     """The number that a phrase without other numbers starts with: `5 m`, `42 red apples a day`."""
     text = UNIT_POWER.sub("", clean(value))
+    if scaled := _SCALED.match(text):
+        return "" if _HEDGED.search(text) or any(c.isdecimal() for c in scaled[2]) else worded(scaled[1])
     led = _LED.fullmatch(text)
     if led is None or _HEDGED.search(text):
         return ""
@@ -155,7 +174,9 @@ def text_key(value: str, spec: AnswerSpec = AnswerSpec()) -> str:
         wrapped = _WRAPPED.fullmatch(text.strip("$ "))
         text = wrapped[1] if wrapped else text
     text = " ".join(text.split()).casefold()
-    bare = text.strip("*$ " + _QUOTES).rstrip(".,;:!? " + _QUOTES).strip("*$ " + _QUOTES)
+    bare = text.strip("*$ " + _QUOTES).rstrip(".,;:!?。 " + _QUOTES).strip("*$ " + _QUOTES)
+    if bare[:1] in ("_", "[", "<") and (unwrapped := UNWRAPPED.fullmatch(bare)):
+        bare = unwrapped[unwrapped.lastindex or 0]
     if (bare[:1].isdecimal() or bare[:1] in ("-", "+")) and bare.isascii() and _NUMBER_TEXT.fullmatch(bare):
         return short_decimal(bare)
     return bare or text
@@ -212,6 +233,8 @@ def _label(i: int) -> str:
 
 def yes_no_key(value: str, spec: AnswerSpec) -> str:
     text = text_key(value).strip("()[]{}")
+    if negated := _NEGATED.match(text):
+        return "no" if _YES_NO[negated[1]] == "yes" else "yes"
     first = re.match(r"\w*", text)
     return _YES_NO.get(text, _YES_NO.get(first[0] if first else "", text))
 
@@ -231,8 +254,15 @@ def _elements(value: str, depth: int) -> list[str]:
         text = text.replace(mark, "")
     text = text.replace(r"\{", "{").replace(r"\}", "}")
     if text[:1] in _PAIRS and text[-1] == _PAIRS[text[0]] and _closes(text) == len(text) - 1:
-        text = text[1:-1]
-    return [_element(part, depth) for part in _split(text) if part.strip()]
+        return [_element(part, depth) for part in _split(text[1:-1]) if part.strip()]
+    lines = [line for line in text.split("\n") if line.strip()]
+    bullets = [_BULLET.match(line) for line in lines]
+    if all(bullets) and (len(lines) > 1 or text[-1:].isalpha()):
+        return [_element(line[b.end() :], depth) for line, b in zip(lines, bullets, strict=True) if b]
+    parts = [part for part in _split(text) if part.strip()]
+    if len(parts) > 1 and not parts[-1].strip().startswith("and ") and not set('[](){}"').intersection(parts[-1]):
+        parts[-1:] = _AND.split(parts[-1], maxsplit=1)  # a, b and c
+    return [_element(part, depth) for part in parts if part.strip()]
 
 
 def _element(part: str, depth: int) -> str:

@@ -18,6 +18,7 @@ _UNDER_HUNDRED = {
 }
 _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _MOST_WORDS = 20
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
 def plain(text: str) -> str:
@@ -46,9 +47,11 @@ def short_decimal(text: str) -> str:
 
 def worded(text: str) -> str:
     """`twenty-five` and `3 million` in digits; "" if the words are no number."""
-    words = text[:400].casefold().replace("-", " ").replace(", ", " ").strip(" .*$").split()
-    sign = "-" if words[:1] in (["minus"], ["negative"]) else ""
-    words = words[1:] if sign else words
+    text = _THOUSANDS.sub("", text[:400].casefold()).strip(" .*$")
+    words = text.replace("-", " ").replace("−", " ").replace(", ", " ").split()
+    named = words[:1] in (["minus"], ["negative"])
+    sign = "-" if named or text[:1] in ("-", "−") else ""
+    words = words[1:] if named else words
     if not 0 < len(words) <= _MOST_WORDS:
         return ""
     total, group, seen = Fraction(), Fraction(), False

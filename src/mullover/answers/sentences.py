@@ -28,7 +28,7 @@ def trimmed(window: str, start: int, end: int, extra: str = "") -> Span | None:
     text = window[start:end]
     drop = " \t\r\n*" + (extra if text.count("$") <= 2 else extra.replace("$", ""))  # `$8$, $4$` keeps its marks
     left = len(text) - len(text.lstrip(drop))
-    right = len(text.rstrip(drop + ".,;:_"))
+    right = len(text.rstrip(drop + ".,;:_。"))
     return (start + left, start + right) if left < right else None
 
 

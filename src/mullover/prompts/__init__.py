@@ -14,6 +14,7 @@ from mullover.types import AnswerSpec, Kind, Prompt
 
 HERE = Path(__file__).parent
 SLOT = re.compile(r"\{(question|instruction|trigger)\}")
+LABELLED = re.compile(r"[A-Z]\)\s?\S")  # `A) red`
 CUT = re.compile(r"^=== extract[ \t]*\n", re.MULTILINE)
 
 INSTRUCTIONS: dict[Kind, str] = {
@@ -41,7 +42,7 @@ def instruction(kind: Kind) -> str:
 
 def trigger(spec: AnswerSpec) -> str:
     """The words after which the answer follows; no capital, no stop."""
-    letters = [choice for choice in spec.choices if len(choice) == 1]
+    letters = [choice[0] for choice in spec.choices if len(choice) == 1 or LABELLED.match(choice)]
     if spec.kind == "choice" and letters:
         return f"among {letters[0]} through {letters[-1]}, the answer is"
     return TRIGGERS.get(spec.kind, "the answer is")

@@ -9,6 +9,7 @@ from pathlib import Path
 from mullover.errors import OptionError
 from mullover.tasks import bigbench, code_reading, contest, mistakes, problem_file, puzzles, school_math, symbolic
 from mullover.tasks.entry import Entry
+from mullover.tasks.files import refuse_irregular
 from mullover.tasks.problem import Task
 from mullover.types import Kind
 
@@ -81,8 +82,7 @@ def from_file(path: str, kind: Kind | None) -> Task:
     file = Path(path).expanduser()
     if file.is_file():
         return problem_file.read(file, kind)
-    if file.is_dir():
-        raise OptionError(f"{path} is a folder; give the JSONL file in it")
+    refuse_irregular(file)
     if file.suffix in (".jsonl", ".json", ".gz", ".txt", ".csv"):
         raise OptionError(f"there is no file {path}; give the path of a problem file, or a name from `mull tasks`")
     if path in LATER:

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Lines:
         self._hash = hashlib.sha256()
 
     def __iter__(self) -> Iterator[Line]:
+        refuse_irregular(self.file)
         try:
             with opened(self.file) as stream:
                 yield from self._checked(stream)
@@ -65,6 +67,23 @@ class Lines:
             return raw.decode()
         except UnicodeDecodeError as error:
             raise OptionError(f"{self.file}, line {number}: is not UTF-8 ({error.reason}); save it as UTF-8") from error
+
+
+def refuse_irregular(file: Path) -> None:
+    """Only a regular file can be read twice, and ends.
+
+    Raises:
+        OptionError: it is a folder, a pipe or a device.
+    """
+    try:
+        mode = file.stat().st_mode
+    except (OSError, ValueError):  # there is none: whoever opens it says so
+        return
+    if stat.S_ISDIR(mode):
+        raise OptionError(f"{file} is a folder; give the JSONL file in it")
+    if not stat.S_ISREG(mode):
+        what = "a pipe (FIFO)" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        raise OptionError(f"{file} is {what}, not a regular file; write the problems to a file first")
 
 
 def opened(file: Path) -> BufferedIOBase:

@@ -12,7 +12,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 NUMBER = re.compile(r"[-+−]?\s?\$?\s?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?([eE][-+]?\d+)?(/\d+)?\s?%?")
 YES_NO = frozenset({"yes", "no", "true", "false"})
-LETTER = re.compile(r"\(?[A-Z]\)?")
+LETTER = re.compile(r"\(?([A-Za-z])[).]?\.?")
+LIKELY = "J"  # the last letter that is taken for a choice where no question shows options
 MATHS = (
     re.compile(r"\\[a-zA-Z]+|[√π∞≤≥∪]|\bsqrt\b|\S\^"),  # a command of LaTeX, a sign of its own, a power
     re.compile(r"(?=.*\d)(?=.*[a-z])(?=.*[-+*/=])[-\d\s()+*/=.,]*(?:[a-z](?![a-z])[-\d\s()+*/=.,]*)+"),  # 2x + 1
@@ -38,11 +39,18 @@ def inferred(golds: Iterable[str], with_choices: bool) -> Kind:
     texts = [gold.strip() for gold in golds]
     if all(is_number(text) for text in texts):
         return "number"
-    if with_choices and all(LETTER.fullmatch(text) for text in texts):
+    letters = [letter(text) for text in texts]
+    if all(letters) and (with_choices or max(letters) <= LIKELY):
         return "choice"
     if all(text.casefold().rstrip(".") in YES_NO for text in texts):
         return "yes_no"
     return "math" if any(is_maths(text) for text in texts) else "text"
+
+
+def letter(text: str) -> str:
+    """The letter that `B`, `(B)`, `b` and `B.` are, as a capital; empty for all else."""
+    match = LETTER.fullmatch(text.strip())
+    return match[1].upper() if match else ""
 
 
 def is_number(text: str) -> bool:
