@@ -1,6 +1,8 @@
+import pytest
+
 from mullover.seeds import canonical, fold, noise
-from mullover.types import Prompt, Sampling
-from mullover.wrappers import seeds
+from mullover.types import AnswerSpec, Message, Prompt, Sampling
+from mullover.wrappers import request, seeds
 
 
 def test_a_field_left_at_its_default_changes_no_seed() -> None:
@@ -12,6 +14,26 @@ def test_equal_requests_have_one_text_and_others_another() -> None:
     assert canonical([a, Sampling(temperature=0.5)]) == canonical([b, Sampling(temperature=0.5)])
     assert canonical([a]) != canonical([Prompt.of("b")])
     assert canonical(["1"]) != canonical([1])
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0.5, stop=("x",)), Sampling(role="judge")])
+def test_the_fast_text_of_a_request_is_the_canonical_one(sampling: Sampling) -> None:
+    number = AnswerSpec("number", ("1", "2"), 'say "it"')
+    picture = Message("user", ({"type": "image", "url": "x", "scale": 1.0}, {"type": "text", "text": "?"}))
+    prompts = [
+        Prompt.of('a "b"\n\\ \u00e9 \ud800'),
+        Prompt.of("q", number, "origin", "system"),
+        Prompt.of("q").then("so"),
+        Prompt.of("q").replied("a", "b"),
+        Prompt((picture,)),
+    ]
+    for prompt in prompts:
+        assert request(prompt, sampling) == canonical((prompt, sampling))
+
+
+def test_thinking_on_and_thinking_for_one_token_are_two_requests() -> None:
+    asked = [request(Prompt.of("q"), Sampling(thinking=thinking)) for thinking in (True, 1, False, 0)]
+    assert len(set(asked)) == 4
 
 
 def test_seeds_are_folded_not_added() -> None:

@@ -29,7 +29,7 @@ def prepared(
         raise OptionError(f"{name} has no option {', '.join(sorted(unknown))}; it has {', '.join(known) or 'none'}")
     if missing := [option for option, p in known.items() if p.default is p.empty and option not in options]:
         raise OptionError(f"{name} needs {missing[0]}; give it as --{missing[0].replace('_', '-')}")
-    arguments = {option: options.get(option, p.default) for option, p in known.items()}
+    arguments = bound(strategy, options)
     for option, value in arguments.items():
         if option == "n" and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST):
             raise OptionError(
@@ -48,6 +48,12 @@ def prepared(
     if "sampling" in known and "sampling" not in options:
         arguments["sampling"] = settled_sampling(name, known["sampling"].default, need, model.info, sampling)
     return arguments
+
+
+def bound(strategy: Strategy, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options given, and the defaults of the others; one that has neither is left out."""
+    known = parameters(strategy).items()
+    return {name: options.get(name, p.default) for name, p in known if name in options or p.default is not p.empty}
 
 
 def settled_sampling(name: str, default: Sampling, need: Needs, info: ModelInfo, words: Mapping[str, Any]) -> Sampling:

@@ -10,9 +10,8 @@ from typing import Any
 from mullover.composed import StrategyModel, as_model
 from mullover.errors import BudgetSpent, ModelError, OptionError
 from mullover.meter import Budget, Meter
-from mullover.preparing import prepared, scorers
+from mullover.preparing import bound, prepared, scorers
 from mullover.prompts import Style
-from mullover.strategies import parameters
 from mullover.types import NOTHING, Answer, Model, Prompt, Role, Sample, Sampling, Strategy, Usage
 from mullover.wrappers import Budgeted, Cached, Call, Judged, Recorder, Retrying, Seeded
 
@@ -62,8 +61,9 @@ class _Around:
     def costed(self, model: Model) -> Model:
         """Without seeds of the run: what a composed strategy asks is seeded by that strategy's sample."""
         if type(model) is StrategyModel:
-            options = {name: p.default for name, p in parameters(model.strategy).items() if p.default is not p.empty}
-            options = {name: value for name, value in options.items() if name != "sampling"} | dict(model.options)
+            options = bound(model.strategy, model.options)
+            if "sampling" not in model.options:  # it is settled for each sample
+                options.pop("sampling", None)
             return StrategyModel(model.strategy, self.costed(model.model), self.options(model.strategy, options))
         info, meter = model.info, self.meter
         if meter.money is not None and info.price is None:

@@ -290,7 +290,9 @@ def request(prompt: Prompt, sampling: Sampling) -> str:
     if prompt.segments:
         return canonical((prompt, sampling))
     expects = "" if prompt.expects == DEFAULT else f'"expects":{_canonical(prompt.expects)},'
-    return f'[{{{expects}"messages":[{",".join(turns)}]}},{_canonical(sampling)}]'
+    # True and 1 are equal, and one cache entry, but as `thinking` they are two wishes.
+    how = _canonical(sampling) if sampling.thinking is None else canonical(sampling)
+    return f'[{{{expects}"messages":[{",".join(turns)}]}},{how}]'
 
 
 TEXT = {"type", "text"}

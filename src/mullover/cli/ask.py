@@ -11,7 +11,7 @@ import typer
 from mullover.api import as_prompt
 from mullover.cli import say
 from mullover.cli.options import Chosen, chosen, signed
-from mullover.cli.output import clean, print_json, spent
+from mullover.cli.output import clean, ledger, print_json
 from mullover.errors import ModelError, OptionError
 from mullover.openers import open_model
 from mullover.running import Run, run
@@ -122,7 +122,7 @@ def report(result: Run, picked: Chosen, model: str, seconds: float) -> dict[str,
             }
             for c in answer.candidates
         ],
-        "usage": {**spent(result.total), "by_role": {role: spent(usage) for role, usage in result.usage.items()}},
+        "usage": ledger(result.total, result.usage),
         "seconds": seconds,
     }
 

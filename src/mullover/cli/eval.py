@@ -11,7 +11,7 @@ import typer
 
 from mullover.cli import say
 from mullover.cli.options import chosen, signed
-from mullover.cli.output import print_json, spent
+from mullover.cli.output import ledger, print_json
 from mullover.cli.progress import Progress
 from mullover.errors import OptionError
 from mullover.evaluate.evaluate import Plan, Result, evaluate
@@ -88,10 +88,7 @@ def quoted(word: str) -> str:
 
 
 def show(result: Result, json: bool) -> None:
-    shown = {
-        **result.facts(),
-        "usage": {**spent(result.total), "by_role": {r: spent(u) for r, u in result.usage.items()}},
-    }
+    shown = {**result.facts(), "usage": ledger(result.total, result.usage)}
     if json:
         print_json(shown)
         return

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from mullover.types import Usage
+from mullover.types import Role, Usage
 
 
 def print_json(value: Any) -> None:
@@ -27,6 +27,11 @@ def _plain(value: Any) -> Any:
 def clean(text: str) -> str:
     """Model text for a terminal: no control characters but line ends and tabs."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def ledger(total: Usage, by_role: Mapping[Role, Usage]) -> dict[str, Any]:
+    """What was spent, in all and by role."""
+    return {**spent(total), "by_role": {role: spent(usage) for role, usage in by_role.items()}}
 
 
 def spent(usage: Usage) -> dict[str, Any]:
