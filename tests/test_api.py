@@ -127,7 +127,7 @@ def test_any_async_function_is_a_model() -> None:
         ({"m": 1}, "has no option m"),
         ({"strategy": "self_consistency", "n": "x"}, "n is 'x'"),
         ({"model": "pocket"}, "pocket model is not in this version yet"),
-        ({"model": "http://localhost:1/v1#m"}, "next version"),
+        ({"model": "http://localhost:1/v1"}, "names no model"),
     ],
 )
 def test_mistakes_are_one_clear_error(wrong: dict[str, str], message: str) -> None:

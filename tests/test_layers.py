@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "mullover"
-NOUNS = {"types", "errors", "seeds", "aio"}
+NOUNS = {"types", "errors", "seeds", "aio", "home"}
 ROAD = NOUNS | {"sampling", "prompts", "strategies", "meter", "wrappers", "preparing", "composed"}
 RUN = ROAD | {"running"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "seeds": set(),
     "aio": {"errors"},
+    "home": set(),
     "sampling": {"errors"},
     "types": {"errors", "seeds", "sampling"},
     "answers": NOUNS,
@@ -38,9 +39,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 FOREIGN = {
     "store": {"orjson"},
     "tasks": {"orjson", "datasets"},
-    "backends": {"orjson"},
+    "backends": {"orjson", "aiohttp", "jinja2"},
     "answers": {"math_verify"},
-    "laws": {"pytest"},
+    "laws": {"pytest", "aiohttp"},
     "cli": {"typer", "rich", "orjson"},
 }
 LIGHT = ("import mullover", "import mullover.cli")
@@ -89,7 +90,7 @@ class TestEveryFile:
 
 @pytest.mark.parametrize("line", LIGHT)
 def test_light_imports_stay_light(line: str) -> None:
-    heavy = ["torch", "numpy", "orjson", "rich", "mullover.running", "mullover.tasks"]
+    heavy = ["torch", "numpy", "orjson", "aiohttp", "jinja2", "rich", "mullover.running", "mullover.tasks"]
     if line == "import mullover":
         heavy += ["asyncio", "dataclasses", "typer"]
     check = f"import sys; old = set(sys.modules); {line}; print(sorted({set(heavy)} & (set(sys.modules) - old)))"

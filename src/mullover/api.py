@@ -161,6 +161,7 @@ async def _leave() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()  # backends close their connections there
 
 
 _BACKGROUND = _Background()

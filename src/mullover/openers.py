@@ -16,7 +16,7 @@ from mullover.prompts import Style, style
 from mullover.types import AnswerSpec, Candidate, Model, Prompt, Sampling, Score, Scorer, Strategy
 
 Opener = Callable[[str], Any]
-MODEL_FORMS = "replay:FILE, scripted:FILE, toy, toy:FILE"
+MODEL_FORMS = "http://HOST:PORT/v1#NAME, pool:FILE.toml, replay:FILE, scripted:FILE, toy, toy:FILE"
 
 
 def open_model(spec: str | None = None) -> Model:
@@ -27,8 +27,8 @@ def open_model(spec: str | None = None) -> Model:
     """
     spec = spec or os.environ.get("MULLOVER_MODEL") or "pocket"
     kind, _, rest = spec.partition(":")
-    if spec.startswith(("http://", "https://", "pool:")):
-        raise OptionError(f"servers such as {spec!r} come with the next version; this one has {MODEL_FORMS}")
+    if kind in ("http", "https"):
+        return _server(spec)
     if spec == "pocket":
         raise OptionError(
             f"the pocket model is not in this version yet; choose --model or MULLOVER_MODEL: {MODEL_FORMS}"
@@ -42,6 +42,24 @@ def open_model(spec: str | None = None) -> Model:
             f"models from a directory such as {spec!r} come with a later version; this one has {MODEL_FORMS}"
         )
     raise OptionError(f"no model {spec!r}; there are {MODEL_FORMS}")
+
+
+def _server(spec: str) -> Model:
+    from mullover.backends.http.http import Http
+    from mullover.backends.http.prices import price_of
+    from mullover.backends.pool.file import specs
+
+    named = specs(spec)
+    return Http(named, price=price_of(named))
+
+
+def _pool(path: str) -> Model:
+    from mullover.backends.http.http import Http
+    from mullover.backends.http.prices import price_of
+    from mullover.backends.pool.file import read
+
+    named, timeouts = read(path)
+    return Http(named, price=price_of(named), timeouts=timeouts)
 
 
 def _toy(path: str) -> Model:
@@ -74,7 +92,12 @@ def _of_file(model: Model, path: str) -> Model:
     return model
 
 
-MODELS: Mapping[str, Callable[[str], Model]] = {"toy": _toy, "scripted": _scripted, "replay": _replay}
+MODELS: Mapping[str, Callable[[str], Model]] = {
+    "pool": _pool,
+    "toy": _toy,
+    "scripted": _scripted,
+    "replay": _replay,
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

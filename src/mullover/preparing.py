@@ -42,8 +42,9 @@ def prepared(
                 f"the style {value.name} asks twice, and {model.info.name} cannot do turns; take another"
             )
     if lacking := need.can - model.info.can:
+        way_out = model.info.hint or need.why
         raise CapabilityError(
-            f"{name} needs {', '.join(sorted(lacking))}, which {model.info.name} cannot do; {need.why}"
+            f"{name} needs {', '.join(sorted(lacking))}, which {model.info.name} cannot do; {way_out}"
         )
     if "sampling" in known and "sampling" not in options:
         arguments["sampling"] = settled_sampling(name, known["sampling"].default, need, model.info, sampling)
@@ -63,7 +64,8 @@ def settled_sampling(name: str, default: Sampling, need: Needs, info: ModelInfo,
             raise OptionError(f"{name} needs {key} {value}, not {words[key]}; {need.why or 'leave it out'}")
     if deaf := [key for key in {**words, **need.sampling} if key not in info.can]:
         who = name if deaf[0] in need.sampling else "you"
-        raise CapabilityError(f"{info.name} cannot do {', '.join(sorted(deaf))}, which {who} asked for; leave it out")
+        way_out = info.hint or "leave it out"
+        raise CapabilityError(f"{info.name} cannot do {', '.join(sorted(deaf))}, which {who} asked for; {way_out}")
     return replace(default, **{**info.defaults, **words, **need.sampling})
 
 

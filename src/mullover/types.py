@@ -115,6 +115,7 @@ class Usage:
     completion_tokens: int = 0  # generated, reasoning among them
     reasoning_tokens: int = 0  # those of `completion_tokens` that are reasoning, where the model says so
     retries: int = 0  # attempts that failed and were made again
+    partial: int = 0  # attempts whose usage nobody told: of their tokens those seen are counted, a lower bound
     seconds: float = field(default=0.0, compare=False)  # from the start to the end of the call; calls may overlap
     flops: float = 0.0  # estimated; 0 where the model's size is unknown
     money: float = 0.0  # in the unit of the model's price; 0 where it has none
@@ -132,6 +133,7 @@ class Usage:
             self.completion_tokens + other.completion_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
             self.retries + other.retries,
+            self.partial + other.partial,
             self.seconds + other.seconds,
             self.flops + other.flops,
             self.money + other.money,
@@ -232,6 +234,7 @@ class Event:
     ids: tuple[int, ...] = ()
     usage: Usage = NOTHING
     sample: Sample | None = None  # set on a sample's last event
+    void: bool = False  # its attempt failed, and it is asked again: what it said until now is taken back
 
 
 Events = AsyncGenerator[Event, None]
@@ -271,6 +274,7 @@ class ModelInfo:
     price: Price | None = None
     deterministic: bool = True  # equal requests with equal seeds give equal samples
     digest: str = ""  # of what it says, where that is a file: another file is another model
+    hint: str = ""  # what else to do about something it cannot do
 
     def check(self, prompt: Prompt, sampling: Sampling) -> None:
         """Refuse a request that would otherwise be obeyed in part.
@@ -282,9 +286,8 @@ class ModelInfo:
         if prompt.segments and "segments" not in self.can:
             missing = {*missing, "segments"}
         if missing:
-            raise CapabilityError(
-                f"{self.name} cannot do {', '.join(sorted(missing))}; take a model that can, or leave it out"
-            )
+            way_out = self.hint or "take a model that can, or leave it out"
+            raise CapabilityError(f"{self.name} cannot do {', '.join(sorted(missing))}; {way_out}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,8 @@ class Recorder(Wrapper):
             samples = tuple([ended[i] for i in which])
             seeds = tuple([sampling.seeds[i] for i in which]) if sampling.seeds else ()
             total = self._usage(summed(spent), time.perf_counter() - started)
+            if self.info.metered == "call" and len(ended) < n and not error:  # cut before their usage was told
+                total = replace(total, partial=total.partial + n - len(ended))
             return Call(sampling.role, prompt, n, sampling, samples, total, self.info.name, error, (), seeds)
 
         events = self.model.stream(prompt, n, sampling)
@@ -178,10 +180,8 @@ class Recorder(Wrapper):
         return logprobs
 
     def _usage(self, spent: Usage, seconds: float) -> Usage:
-        prompt, completion = spent.prompt_tokens, spent.completion_tokens
-        cached, reasoning, retries = spent.cached_tokens, spent.reasoning_tokens, spent.retries
         money = self.info.price.of(spent) if self.info.price else 0.0
-        return Usage(1, prompt, cached, completion, reasoning, retries, seconds, spent.flops, money)
+        return replace(spent, calls=1, seconds=seconds, money=money)
 
 
 MANY = 1024  # events whose usage is kept before it is added up
@@ -198,6 +198,7 @@ def summed(spent: Sequence[Usage]) -> Usage:
         sum([usage.completion_tokens for usage in spent]),
         sum([usage.reasoning_tokens for usage in spent]),
         sum([usage.retries for usage in spent]),
+        sum([usage.partial for usage in spent]),
         flops=sum([usage.flops for usage in spent]),
     )
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from mullover.backends.checks import seeds_of
+from mullover.backends.content import content
 from mullover.backends.record import Record
 from mullover.backends.thinking import THINK
 from mullover.errors import ModelError, OptionError, TransientError
-from mullover.types import NOTHING, Event, Events, Message, Model, ModelInfo, Price, Prompt, Sample, Sampling, Usage
+from mullover.types import NOTHING, Event, Events, Model, ModelInfo, Price, Prompt, Sample, Sampling, Usage
 
 SAMPLING = ("temperature", "top_p", "max_tokens", "stop")  # Sampling fields that a function may name
 OTHERS = ("seed", "system")
@@ -124,7 +125,7 @@ class Called(Model):
             return prompt
         messages = [m for m in prompt.messages if m.role != "system" or "system" not in self.options]
         if self.form == "messages":
-            return [{"role": m.role, "content": _content(m)} for m in messages]
+            return [{"role": m.role, "content": content(m)} for m in messages]
         return "\n".join([m.text for m in messages])
 
     def _sample(self, reply: Any, prompt: Prompt) -> Sample:
@@ -192,13 +193,6 @@ def _is(annotation: Any, *names: str) -> bool:
 
 def _system(prompt: Prompt) -> str:
     return "\n".join([message.text for message in prompt.messages if message.role == "system"])
-
-
-def _content(message: Message) -> str | list[dict[str, Any]]:
-    """The text, or all parts where some are no text."""
-    if all(part.get("type") == "text" for part in message.parts):
-        return message.text
-    return [dict(part) for part in message.parts]
 
 
 def _line(reply: Any) -> Mapping[str, Any] | None:

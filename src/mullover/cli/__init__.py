@@ -17,6 +17,7 @@ HELP = {
     "eval": "Answer every problem of a task, grade the answers, tell accuracy and cost. The same command resumes.",
     "strategies": "List the strategies: --long tells their options, needs and sources.",
     "tasks": "List the tasks, and whether their data is at hand.",
+    "doctor": "Find out in at most 12 tiny calls what a server can do, and keep that for the other commands.",
     "runs": "See again what was run: ls, show, export.",
 }
 

@@ -44,5 +44,5 @@ def spent(usage: Usage) -> dict[str, Any]:
         "reasoning_tokens": usage.reasoning_tokens,
         "seconds": round(usage.seconds, 6),
     }
-    more = {"retries": usage.retries, "flops": usage.flops, "money": usage.money}
+    more = {"retries": usage.retries, "partial": usage.partial, "flops": usage.flops, "money": usage.money}
     return shown | {name: value for name, value in more.items() if value}

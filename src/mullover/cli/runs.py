@@ -318,6 +318,7 @@ def _print_cost(console: Console, usage: Mapping[Any, Usage]) -> None:
         "completion_tokens",
         "reasoning_tokens",
         "retries",
+        "partial",
         "seconds",
         "money",
     )

@@ -7,7 +7,6 @@ identities are one run. Its other keys (command, limit, version...) are good to 
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -17,16 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from mullover.errors import OptionError, StoreError
+from mullover.home import home as home
 from mullover.seeds import canonical
 from mullover.store.files import told, write_whole
 
 NAME = "run.json"
 VERSION = 1
-
-
-def home() -> Path:
-    """Where runs and their index live: `MULLOVER_HOME`, or `~/.mullover`."""
-    return Path(os.environ.get("MULLOVER_HOME") or "~/.mullover").expanduser()
 
 
 def identity(manifest: Mapping[str, Any]) -> dict[str, Any]:

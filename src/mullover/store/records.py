@@ -22,7 +22,7 @@ from mullover.types import NOTHING, Candidate, Message, Prompt, Sample, Sampling
 from mullover.wrappers import Call
 
 VERSION = 1
-COUNTS = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "retries")
+COUNTS = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "retries", "partial")
 MEASURES = ("flops", "money")
 
 
@@ -282,6 +282,8 @@ def _counts(usage: Usage) -> dict[str, float]:
         out["reasoning_tokens"] = usage.reasoning_tokens
     if usage.retries:
         out["retries"] = usage.retries
+    if usage.partial:
+        out["partial"] = usage.partial
     if usage.flops:
         out["flops"] = usage.flops
     if usage.money:

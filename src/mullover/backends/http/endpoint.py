@@ -1,0 +1,122 @@
+"""One model of one server, as one event loop sees it: its connections, its gate, what it can do."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from mullover.backends.http import asking
+from mullover.backends.http.failures import AttemptError, in_words
+from mullover.backends.http.gate import Gate
+from mullover.backends.http.profile import Profile
+from mullover.backends.http.spec import Spec
+from mullover.backends.http.sse import DONE
+from mullover.backends.http.template import Template
+from mullover.backends.http.transport import Timeouts, Transport
+from mullover.backends.http.wire import Chunk, chunk
+from mullover.types import Prompt, Sampling, Segment
+
+REMEMBERED = 256  # prompts whose token ids are kept
+
+
+class Endpoint:
+    def __init__(self, spec: Spec, profile: Profile, timeouts: Timeouts, transport: Transport | None = None) -> None:
+        """
+        Raises:
+            OptionError: the key's variable is not set, or the template cannot be read.
+        """
+        self.spec, self.profile = spec, profile
+        self.transport = transport or Transport(spec, timeouts)
+        self.template = Template.read(spec.template) if spec.template else None
+        self.gate = Gate(spec.label)
+        self.seconds = 0.0  # that an answer took lately
+        self._ids: OrderedDict[str, list[int]] = OrderedDict()
+
+    @property
+    def load(self) -> float:
+        """Seconds until one more request would be answered, roughly."""
+        return (self.gate.live + len(self.gate.waiting) + 1) * (self.seconds or 1e-3)
+
+    async def chunks(self, prompt: Prompt, sampling: Sampling, n: int, seed: int) -> AsyncGenerator[list[Chunk], None]:
+        """What it answers, as it comes; all that one read brought is one list.
+
+        Raises:
+            AttemptError: this attempt failed; the gate has heard of it.
+        """
+        sent, waited, ended = time.monotonic(), 0.0, False
+        try:
+            url, body = await self.request(prompt, sampling, n, seed)
+            async with aclosing(self.transport.events(url, body)) as events:
+                async for found in events:
+                    waited = waited or time.monotonic() - sent
+                    chunks = [chunk(data) for data in found if data != DONE]
+                    ended = ended or any(piece.finish for one in chunks for piece in one.pieces)
+                    yield chunks
+            if not ended:
+                raise AttemptError(f"{self.spec.host} ended an answer in its middle", "down")
+        except AttemptError as failure:
+            self.failed(failure, sent)
+            raise
+        except GeneratorExit:  # the reader has what it wanted
+            if waited:
+                self.gate.well(sent, waited)
+            raise
+        took = time.monotonic() - sent
+        self.seconds = took if not self.seconds else 0.8 * self.seconds + 0.2 * took
+        self.gate.well(sent, waited)
+
+    def failed(self, failure: AttemptError, sent: float) -> None:
+        """Tell the gate."""
+        if failure.again == "busy":
+            self.gate.busy(sent, failure.after)
+        elif failure.again == "down":
+            self.gate.down(str(failure))
+            self.seconds *= 2
+        elif failure.status:
+            self.gate.well(sent, time.monotonic() - sent)  # it answers, if only to refuse
+
+    async def request(self, prompt: Prompt, sampling: Sampling, n: int, seed: int) -> tuple[str, dict[str, Any]]:
+        """Where to, and what."""
+        name, profile = self.spec.name, self.profile
+        if not prompt.segments or profile.continues in ("", "flag", "trailing"):
+            return f"{self.spec.url}/chat/completions", asking.chat(name, profile, prompt, sampling, n, seed)
+        begun = await self.begun(prompt, sampling)
+        return f"{self.spec.url}/completions", asking.raw(name, profile, begun, sampling, n, seed)
+
+    async def begun(self, prompt: Prompt, sampling: Sampling) -> str | list[int]:
+        """All that the model reads before it goes on: in token ids where the server takes them."""
+        if self.profile.continues == "template" and self.template is not None:
+            return self.template.render(asking.messages(prompt), sampling.thinking) + prompt.said
+        ids = [*await self._asked_ids(prompt, sampling)]
+        for segment in prompt.segments:
+            ids += segment.ids if segment.ids is not None else await self.ids_of(segment)
+        return ids
+
+    async def _asked_ids(self, prompt: Prompt, sampling: Sampling) -> list[int]:
+        body = {"messages": asking.messages(prompt), "add_generation_prompt": True}
+        return await self._tokenized(body | dict(asking.thinking(self.profile, sampling.thinking)))
+
+    async def ids_of(self, segment: Segment | str) -> list[int]:
+        """Of a text that follows others: no token is put before it."""
+        text = segment if isinstance(segment, str) else segment.text
+        return await self._tokenized({"prompt": text, "add_special_tokens": False}) if text else []
+
+    async def _tokenized(self, body: dict[str, Any]) -> list[int]:
+        key = repr(body)
+        if key in self._ids:
+            self._ids.move_to_end(key)
+            return self._ids[key]
+        value = await self.transport.json("POST", f"{self.spec.root}/tokenize", {"model": self.spec.name, **body})
+        tokens = value.get("tokens") if isinstance(value, dict) else None
+        if not isinstance(tokens, list) or not all(type(i) is int for i in tokens):
+            raise AttemptError(f"{self.spec.host} tokenised a text as {in_words(value)}")
+        self._ids[key] = tokens
+        if len(self._ids) > REMEMBERED:
+            self._ids.popitem(last=False)
+        return tokens
+
+    async def aclose(self) -> None:
+        await self.transport.session.close()
+        await asyncio.sleep(0)  # transports close at the next turn of the loop

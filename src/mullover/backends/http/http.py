@@ -1,0 +1,248 @@
+"""The Model behind one or several endpoints: n samples as requests, each retried, routed and counted."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+
+from mullover.backends.checks import seeds_of
+from mullover.backends.http import asking, profile, scoring
+from mullover.backends.http.draft import Draft
+from mullover.backends.http.endpoint import Endpoint
+from mullover.backends.http.failures import AttemptError
+from mullover.backends.http.spec import Spec
+from mullover.backends.http.transport import Timeouts
+from mullover.backends.pool.router import Router
+from mullover.backends.thinking import THINK, is_open
+from mullover.errors import OptionError
+from mullover.types import NOTHING, Event, Events, Model, Price, Prompt, Sampling, Usage
+
+AT_ONCE = 1024  # requests of one call that may wait or run at the same time
+WIDE = 16  # choices of one request, where the server gives many
+HELD = 256  # events that wait for their reader
+TURN = 8  # events between two turns of the event loop
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often a request is made again, and how long apart: uniform in [0, base * 2^attempt] seconds.
+
+    Source: Brooker 2015, "Exponential backoff and jitter" (full jitter).
+    """
+
+    attempts: int = 8
+    base: float = 0.5
+    longest: float = 30.0
+
+
+class Http(Model):
+    """A model served by one endpoint, or by several that are alike.
+
+    n samples are n requests, each with its own seed; where the server gives many choices and does not
+    obey seeds, up to 16 samples share a request and its prompt. What it can do is what `mull doctor` found.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[Spec],
+        *,
+        price: Price | None = None,
+        timeouts: Timeouts = Timeouts(),
+        patience: Patience = Patience(),
+        profiles: Sequence[profile.Profile] | None = None,
+    ) -> None:
+        """
+        Args:
+            profiles: one for each spec; by default what is on disk.
+
+        Raises:
+            OptionError: no endpoint, endpoints of different models, or a key's variable that is not set.
+        """
+        if not specs:
+            raise OptionError("a pool needs at least one endpoint")
+        self.specs, self.timeouts, self.patience = tuple(specs), timeouts, patience
+        self.profiles = [profile.load(spec) for spec in specs] if profiles is None else list(profiles)
+        for spec in specs:
+            spec.key()
+        self.common = profile.common(self.profiles)
+        more = f" and {len(specs) - 1} more" if len(specs) > 1 else ""
+        self.info = self.common.info(specs[0].label + more, price)
+        self._of_loop: dict[asyncio.AbstractEventLoop, tuple[Router, AsyncGenerator[Router, None]]] = {}
+
+    async def stream(self, prompt: Prompt, n: int, sampling: Sampling) -> Events:
+        seeds = seeds_of(self.info, prompt, n, sampling)
+        asking.check(self.info, self.common, sampling)
+        call = Call(await self.here(), self.patience, prompt, sampling, seeds)
+        width = WIDE if self.common.many and not self.common.seeds else 1
+        groups = iter([range(at, min(n, at + width)) for at in range(0, n, width)])
+        workers = [asyncio.create_task(call.work(groups)) for _ in range(min(AT_ONCE, -(-n // width)))]
+        left, said = n, 0
+        try:
+            while left:
+                said += 1
+                if said % TURN == 0:
+                    await asyncio.sleep(0)
+                event = await call.events.get()
+                if isinstance(event, BaseException):
+                    raise event
+                left -= event.sample is not None
+                yield event
+        finally:  # finished, failed or closed: no request goes on without a reader
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def score(self, prompt: Prompt, texts: Sequence[str]) -> list[tuple[float, ...]]:
+        if not self.common.scores:
+            return await super().score(prompt, texts)
+        router = await self.here()
+        return await scoring.scored(router, self.patience, prompt, texts)
+
+    async def here(self) -> Router:
+        """The endpoints of this event loop, which closes their connections when it ends."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._of_loop:
+            life = self._life(loop)
+            self._of_loop[loop] = (await anext(life), life)
+        return self._of_loop[loop][0]
+
+    async def _life(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Router, None]:
+        """Event loops close the async generators that were begun in them, and so this one."""
+        endpoints = [Endpoint(s, p, self.timeouts) for s, p in zip(self.specs, self.profiles, strict=True)]
+        try:
+            yield Router(endpoints)
+        finally:
+            self._of_loop.pop(loop, None)
+            for endpoint in endpoints:
+                await endpoint.aclose()
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of `stream`: its requests put their events where it reads them."""
+
+    router: Router
+    patience: Patience
+    prompt: Prompt
+    sampling: Sampling
+    seeds: Sequence[int]
+    key: str = ""
+    opened: bool = False
+    events: asyncio.Queue[Event | BaseException] = field(default_factory=lambda: asyncio.Queue(HELD))
+
+    def __post_init__(self) -> None:
+        self.key = self.prompt.text
+        self.opened = bool(self.prompt.segments) and is_open(self.prompt.said, THINK)
+
+    async def work(self, groups: Iterator[range]) -> None:
+        """Serve groups until there are none. What nobody expects goes to the reader of the events."""
+        try:
+            for group in groups:
+                await self.serve(group)
+        except Exception as error:  # noqa: BLE001  handed on, not swallowed
+            await self.events.put(error)
+
+    async def serve(self, group: range) -> None:
+        """Ask for the samples of a group until each has ended, or cannot be had."""
+        drafts = [Draft(i, self.opened) for i in group]
+        avoid, tries = None, 0
+        while True:
+            try:
+                endpoint = await self.router.enter(self.key, avoid)
+            except AttemptError as failure:
+                await self._give_up(drafts, str(failure))
+                return
+            asked = len(drafts)
+            failed = await self._attempt(endpoint, drafts)
+            drafts = [draft for draft in drafts if not draft.finish]
+            if not drafts:
+                return
+            if failed is None and len(drafts) == asked:
+                failed = AttemptError(f"{endpoint.spec.host} answered without the choice that it was asked for")
+            tries += failed is not None
+            if failed is not None and (
+                failed.again == "no" or tries >= self.patience.attempts or not self.router.may_retry()
+            ):
+                await self._give_up(drafts, f"{failed}{f' (asked {tries} times)' if tries > 1 else ''}")
+                return
+            for draft in drafts:  # those of a choice too few as well: asked for anew
+                await self.events.put(draft.again(Usage(retries=1)))
+            if failed is not None:
+                avoid = endpoint
+                await self._pause(tries, failed, endpoint)
+
+    async def _attempt(self, endpoint: Endpoint, drafts: Sequence[Draft]) -> AttemptError | None:
+        """One request: what its choices say goes into the drafts, and out as events."""
+        usage: Usage | None = None
+        failed, heard = None, False
+        stops = () if endpoint.profile.stops else self.sampling.stop
+        chunks = endpoint.chunks(self.prompt, self.sampling, len(drafts), self.seeds[drafts[0].index])
+        try:
+            async with aclosing(chunks) as read:
+                async for some in read:
+                    heard = True
+                    for chunk in some:
+                        usage = chunk.usage or usage
+                        for piece in chunk.pieces:
+                            if piece.index < len(drafts):
+                                drafts[piece.index].add(piece, stops)
+                    for draft in drafts:
+                        if (grown := draft.grown()) is not None:
+                            await self.events.put(grown)
+                    if stops and usage is None and any(d.cut for d in drafts) and all(d.finish for d in drafts):
+                        break  # the server would go on, since it does not know these stop strings
+        except AttemptError as error:
+            failed = error
+        finally:
+            endpoint.gate.leave()
+        if failed is None:
+            self.router.succeeded()
+        for draft, cost in zip(drafts, shares(drafts, usage, heard), strict=True):
+            if draft.finish or cost != NOTHING:
+                await self.events.put(draft.paid(cost))
+        return failed
+
+    async def _give_up(self, drafts: Sequence[Draft], why: str) -> None:
+        for draft in drafts:
+            await self.events.put(draft.failed(why))
+
+    async def _pause(self, tries: int, failed: AttemptError, endpoint: Endpoint) -> None:
+        """No wait where another endpoint can be asked at once."""
+        if failed.again == "down" and any(e is not endpoint and not e.gate.is_broken for e in self.router.endpoints):
+            return
+        # The wait's length is no part of any result, so it needs no seed.
+        most = min(self.patience.longest, self.patience.base * 2 ** (tries - 1))
+        await asyncio.sleep(random.uniform(0, most if failed.after is None else self.patience.base))
+
+
+def shares(drafts: Sequence[Draft], usage: Usage | None, heard: bool) -> list[Usage]:
+    """What each sample of one request cost beyond what events told; together exactly what the server said.
+
+    The first pays for the prompt. Completion and reasoning tokens are shared by what was seen of each.
+    """
+    if usage is None:
+        return [Usage(partial=1) if heard and not i else NOTHING for i in range(len(drafts))]
+    seen = [draft.seen for draft in drafts]
+    if not any(seen):
+        seen = [1] * len(drafts)
+    completion = parts(usage.completion_tokens, seen)
+    reasoning = parts(usage.reasoning_tokens, completion)
+    return [
+        Usage(
+            prompt_tokens=0 if i else usage.prompt_tokens,
+            cached_tokens=0 if i else usage.cached_tokens,
+            completion_tokens=completion[i] - drafts[i].counted,
+            reasoning_tokens=reasoning[i],
+        )
+        for i in range(len(drafts))
+    ]
+
+
+def parts(total: int, weights: Sequence[int]) -> list[int]:
+    """`total` in whole parts, proportional to the weights; none exceeds its weight if `total` does not their sum."""
+    whole, ends = max(1, sum(weights)), [0]
+    for below in accumulate(weights):
+        ends.append(total * below // whole)
+    return [after - before for before, after in pairwise(ends)]

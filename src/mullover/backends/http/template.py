@@ -1,0 +1,83 @@
+"""A chat template of the user's own, rendered here, for servers that continue no turn but complete raw text."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from mullover.errors import OptionError
+
+LARGE = 1 << 20  # bytes of a template, and characters of what it renders beyond its messages
+
+
+@dataclass(frozen=True)
+class Template:
+    """From a file that the user named; never from a request, a problem, or a server.
+
+    It runs in Jinja's immutable sandbox, which has no way to files, imports or attributes of Python.
+    """
+
+    jinja: Any
+    tokens: dict[str, str]
+
+    @classmethod
+    def read(cls, path: str) -> Self:
+        """A Jinja file, or a tokenizer_config.json that holds one.
+
+        Raises:
+            OptionError: it cannot be read, or is no template.
+        """
+        from jinja2.exceptions import TemplateSyntaxError
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise OptionError(f"cannot read the chat template {path}: {error}") from None
+        tokens: dict[str, str] = {}
+        if path.endswith(".json"):
+            text, tokens = _of_config(path, text)
+        if len(text) > LARGE:
+            raise OptionError(f"the chat template {path} is larger than {LARGE >> 20} MB; name another file")
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment.globals["raise_exception"] = _refused
+        environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
+        try:
+            return cls(environment.from_string(text), tokens)
+        except TemplateSyntaxError as error:
+            raise OptionError(f"the chat template {path}, line {error.lineno}: {error.message}") from None
+
+    def render(self, messages: Sequence[dict[str, Any]], thinking: bool | str | int | None) -> str:
+        """The prompt up to where the assistant speaks.
+
+        Raises:
+            OptionError: the template refuses these messages.
+        """
+        from jinja2.exceptions import TemplateError
+
+        more = {} if thinking is None else {"enable_thinking": bool(thinking), "thinking": bool(thinking)}
+        try:
+            return str(self.jinja.render(messages=messages, add_generation_prompt=True, **self.tokens, **more))
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+            raise OptionError(f"the chat template refuses these messages: {error}") from None
+
+
+def _refused(message: object) -> None:
+    raise ValueError(str(message))
+
+
+def _of_config(path: str, text: str) -> tuple[str, dict[str, str]]:
+    try:
+        config = json.loads(text)
+        template = config["chat_template"]
+        if isinstance(template, list):  # several, by name
+            template = next(one["template"] for one in template if one["name"] == "default")
+    except (ValueError, KeyError, TypeError, StopIteration):
+        raise OptionError(f"{path} holds no chat_template; name a .jinja file, or a tokenizer_config.json") from None
+    tokens = {name: _token(config.get(name)) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
+    return str(template), tokens
+
+
+def _token(value: Any) -> str:
+    return str(value.get("content", "")) if isinstance(value, dict) else str(value or "")

@@ -1,0 +1,71 @@
+"""Which endpoint gets a request: the one that knows its prompt, unless another is much less loaded."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import blake2b
+
+from mullover.backends.http.endpoint import Endpoint
+from mullover.backends.http.failures import AttemptError
+
+LOYAL = 2.0  # how much longer than the least loaded the one that knows the prompt may take
+
+
+class Router:
+    """Prefix-sticky, least-loaded.
+
+    Requests that share a prompt go to one endpoint, whose cache then holds it (rendezvous hashing, so that
+    an endpoint that comes or goes moves no other prompt); one that is broken, or more than `LOYAL` times
+    as slow to reach, is passed over. Retries have a budget for all endpoints together.
+
+    Source: Thaler & Ravishankar 1998 (rendezvous hashing); Mirrokni et al. 2018, arXiv:1608.01350 (bounded loads).
+    """
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self.endpoints = endpoints
+        self.credit = 0.0  # retries earned by successes
+        self.retries = 0
+
+    async def enter(self, key: str, avoid: Endpoint | None) -> Endpoint:
+        """An endpoint with a place for one request; the caller leaves its gate afterwards.
+
+        Args:
+            avoid: where the last attempt failed; taken only if there is no other.
+
+        Raises:
+            AttemptError: every endpoint is out of use.
+        """
+        while True:
+            usable = [e for e in self.endpoints if not e.gate.is_broken] or [
+                e for e in self.endpoints if not e.gate.is_gone
+            ]
+            if not usable:
+                tried = min(self.endpoints, key=lambda e: e.gate.until)
+                await tried.gate.enter()
+                return tried
+            endpoint = self.pick(key, [e for e in usable if e is not avoid] or usable)
+            with suppress(AttemptError):  # it went out of use while we waited: choose again
+                await endpoint.gate.enter()
+                return endpoint
+
+    def pick(self, key: str, usable: Sequence[Endpoint]) -> Endpoint:
+        if len(usable) == 1:
+            return usable[0]
+        known = [e.seconds for e in usable if e.seconds]
+        usual = min(known, default=1e-3)  # of one that was not asked yet
+
+        def load(endpoint: Endpoint) -> float:
+            return endpoint.load if endpoint.seconds else (endpoint.gate.live + len(endpoint.gate.waiting) + 1) * usual
+
+        home = max(usable, key=lambda e: blake2b(f"{key} {e.spec.url}".encode("utf-8", "replace")).digest())
+        least = min(usable, key=load)
+        return home if load(home) <= LOYAL * load(least) else least
+
+    def succeeded(self) -> None:
+        self.credit += 0.25
+
+    def may_retry(self) -> bool:
+        """At most 100 retries, twice the most requests that were in flight, and one for every four successes."""
+        if self.retries >= 100 + 2 * sum(e.gate.most for e in self.endpoints) + self.credit:
+            return False
+        self.retries += 1
+        return True
