@@ -143,6 +143,9 @@ class Usage:
 NOTHING = Usage()
 
 
+UNTOLD = -1  # the id of a token of which a server tells the text alone
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     id: int
@@ -155,7 +158,7 @@ class Sample:
     text: str
     finish: Finish
     ids: tuple[int, ...] = ()  # with the end token if finish is "eos", so that logprobs sum to log P(sample)
-    logprobs: tuple[float, ...] | None = None  # raw model, temperature 1; one per id
+    logprobs: tuple[float, ...] | None = None  # raw model, temperature 1; one per id, also where ids are not told
     sampling_logprobs: tuple[float, ...] | None = None  # of the distribution sampled from; one per id
     alternatives: tuple[tuple[Token, ...], ...] | None = None  # one tuple per id
     signals: Mapping[str, Sequence[float]] | None = None  # by name, one number per id

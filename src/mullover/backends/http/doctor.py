@@ -17,7 +17,7 @@ from mullover.types import Prompt, Sampling, Segment
 HOT = 1.5  # a temperature at which two answers differ
 NEAR = 0.02  # nats that two log-probabilities of one token may differ by
 ENOUGH = 8  # characters that must go on as they should
-OWNERS = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llamacpp", "library": "ollama"}
+OWNERS = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llamacpp", "library": "ollama", "system": "openai"}
 VERSIONS = {
     "vllm": ("/version", "version"),
     "sglang": ("/get_server_info", "version"),
@@ -29,6 +29,7 @@ WAYS: Mapping[str, tuple[Thinks, ...]] = {
     "sglang": ("template",),
     "llamacpp": ("template",),
     "ollama": ("effort",),
+    "openai": ("effort",),
     "deepseek": ("type",),
     "openrouter": ("reasoning",),
 }
@@ -123,7 +124,12 @@ class Doctor:
             usage="stream_options" not in refused,
         )
         self._note("token ids", "works" if sample.ids else "missing", ids=bool(sample.ids))
-        if top := max(map(len, sample.alternatives or ((),))):
+        tops = sample.alternatives or ()
+        if tops and not all(
+            any(top.text == token for top in at) for at, token in zip(tops, reply.tokens, strict=False)
+        ):
+            self._note("logprobs", "missing", "a greedy token is not among its own alternatives")
+        elif top := max(map(len, tops), default=0):
             self._note("logprobs", "works", f"{min(top, 20)} alternatives", logprobs=min(top, 20))
         else:
             self._note("logprobs", "missing", "refused" if "logprobs" in refused else "not told")
@@ -142,8 +148,7 @@ class Doctor:
                 reply = await self.probe.chat(**asked, **self.probe.wishes)
             except AttemptError:
                 continue
-            thinks = bool(reply.reasoning) or THINK[0] in reply.said
-            if thinks != seen and (reply.said if seen else thinks):
+            if thinks(reply) != seen and (reply.said or not seen):
                 efforts = EFFORTS if way == "effort" else ()
                 where = self.found.reasoning or reply.reasoning or "inline"
                 self._note("thinking", "works", f"on and off, by {way}", thinks=way, efforts=efforts, reasoning=where)
@@ -165,6 +170,9 @@ class Doctor:
         varied = len(texts | {base.sample.text}) > 1
         same = again.sample.text == two.sample.text
         if not varied:
+            self._note(
+                "temperature", "missing", "ignored: hot and greedy answers are alike, and so are votes", varied=False
+            )
             self._note("seeds", "unknown", "all answers are alike, so nothing can be seen")
         elif "seed" in self.probe.refused:
             self._note("seeds", "missing", "refused")
@@ -324,6 +332,12 @@ HOW: Mapping[Continues, str] = {
     "template": "our template and raw completions",
     "": "",
 }
+
+
+def thinks(reply: Reply) -> bool:
+    """Did it reason, in a field, in tags or hidden?"""
+    counted = reply.usage.reasoning_tokens if reply.usage is not None else 0
+    return bool(reply.reasoning or counted or THINK[0] in reply.said)
 
 
 def halves(reply: Reply) -> tuple[str, str, tuple[int, ...]]:

@@ -75,7 +75,8 @@ class Http(Model):
         seeds = seeds_of(self.info, prompt, n, sampling)
         asking.check(self.info, self.common, sampling)
         call = Call(await self.here(), self.patience, prompt, sampling, seeds)
-        width = WIDE if self.common.many and not self.common.seeds else 1
+        alike = self.common.seeds or sampling.temperature == 0  # vLLM refuses greedy choices beyond one
+        width = WIDE if self.common.many and not alike else 1
         groups = iter([range(at, min(n, at + width)) for at in range(0, n, width)])
         workers = [asyncio.create_task(call.work(groups)) for _ in range(min(AT_ONCE, -(-n // width)))]
         left, said = n, 0

@@ -17,7 +17,7 @@ from mullover.types import Sample, Token, Usage
 
 CALLS = 12
 TOKENS = 24  # of each answer, at most
-QUESTION = "Write the numbers from one to thirty as words."
+QUESTION = "Make up a short story about an animal."  # hot answers to it differ from the first words on
 TIMEOUTS = Timeouts(connect=5.0, first=120.0, between=60.0, total=180.0)
 EXTRAS = ("return_token_ids", "top_logprobs", "logprobs", "stream_options", "seed", "temperature", "max_tokens")
 
@@ -49,6 +49,10 @@ class Reply:
     def said(self) -> str:
         """The visible text alone."""
         return "".join([piece.text for piece in self.pieces])
+
+    @property
+    def tokens(self) -> list[str]:
+        return [token for piece in self.pieces for token in piece.tokens]
 
     @property
     def first(self) -> tuple[Token, ...]:

@@ -38,6 +38,7 @@ class Profile:
     context: int = 0  # tokens; 0: untold
     limit: str = "max_tokens"  # the name of that field
     temperature: bool = True  # does it take one?
+    varied: bool = True  # answers at a high temperature differ
     top_k: bool = False
     min_p: bool = False
     seeds: bool = False  # equal seeds give equal texts
@@ -96,6 +97,7 @@ def common(profiles: list[Profile]) -> Profile:
             first,
             context=min(first.context or other.context, other.context or first.context),
             temperature=first.temperature and other.temperature,
+            varied=first.varied and other.varied,
             top_k=first.top_k and other.top_k,
             min_p=first.min_p and other.min_p,
             seeds=first.seeds and other.seeds,

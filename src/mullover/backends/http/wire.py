@@ -13,10 +13,9 @@ from typing import Any
 import orjson
 
 from mullover.backends.http.failures import AttemptError, in_words, of_error
-from mullover.types import Token, Usage
+from mullover.types import UNTOLD, Token, Usage
 
 ID = "token_id:"  # what vLLM may write for a token's text
-UNTOLD = -1  # the id of a token whose text alone the server tells
 MANY = 1 << 40  # no count of tokens is so large
 
 
