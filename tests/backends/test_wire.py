@@ -81,10 +81,6 @@ class TestWhatIsSaid:
             assert last.completion_tokens == told["completion_tokens"]
             assert last.reasoning_tokens == told.get("reasoning_tokens", 0)
 
-    def test_prompt_ids_are_read(self, name: str) -> None:
-        got = next((one.prompt_ids for one in read(name) if one.prompt_ids), ())
-        assert list(got) == (EXPECTED[name].get("prompt_ids") or [])
-
     @pytest.mark.parametrize("step", [1, 7, 100])
     def test_it_matters_not_where_the_bytes_are_parted(self, name: str, step: int) -> None:
         assert read(name, step) == read(name) or "logprobs" in name or "echo" in name  # NaN differs from itself
@@ -168,6 +164,6 @@ def test_nan_is_read_for_the_caller_to_refuse() -> None:
 
 def test_an_endless_event_is_cut_off() -> None:
     events = Events()
-    events.feed(b"data: " + b"x" * (10 << 20))
+    events.feed(b"data: " + b"x" * (6 << 20))
     with pytest.raises(AttemptError, match="cut off"):
-        events.feed(b"x" * (10 << 20))
+        events.feed(b"x" * (6 << 20))

@@ -4,6 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -40,6 +41,7 @@ def doctor(
             reports.append(examined(spec))
         except ModelError as error:  # one endpoint of a pool may be down; the others are examined
             sick.append(f"{spec.label}: {error}")
+            reports.append({"model": spec.name, "server": spec.url, "error": str(error)})
             continue
         if not json:
             show(reports[-1])
@@ -66,7 +68,7 @@ def examined(spec: Spec) -> dict[str, Any]:
     return {
         "model": spec.name,
         "server": spec.url,
-        **profile.facts(),
+        **asdict(profile),
         "can": sorted(profile.can),
         "strategies": strategies(profile),
         "version_before": before.version if before.seen else "",
@@ -110,7 +112,7 @@ def listed(url: str, json: bool) -> int:
     async def main() -> Any:
         probe = Probe(spec)
         try:
-            return await probe.get(f"{spec.url}/models")
+            return await probe.transport.json("GET", f"{spec.url}/models")
         finally:
             await probe.aclose()
 

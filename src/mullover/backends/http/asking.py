@@ -63,6 +63,8 @@ def raw(name: str, profile: Profile, begun: str | list[int], sampling: Sampling,
     if body.pop("max_completion_tokens", None):
         body["max_tokens"] = sampling.max_tokens
     body["prompt"] = begun
+    if type(sampling.thinking) is int:  # on and off are in the prompt that was rendered, a budget is not
+        body |= _budget(profile, sampling.thinking)
     if sampling.top_logprobs:
         body["logprobs"] = sampling.top_logprobs
     return body

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from mullover.backends.http import asking, scoring
+from mullover.backends.http.evidence import alike, goes_on, halves, if_refused, said_by, thinks
 from mullover.backends.http.failures import AttemptError, in_words
 from mullover.backends.http.probe import CALLS, QUESTION, TIMEOUTS, TOKENS, Probe, Reply, SpentError
 from mullover.backends.http.profile import Check, Continues, Profile, Scores, Thinks
@@ -16,7 +17,6 @@ from mullover.types import Prompt, Sampling, Segment
 
 HOT = 1.5  # a temperature at which two answers differ
 NEAR = 0.02  # nats that two log-probabilities of one token may differ by
-ENOUGH = 8  # characters that must go on as they should
 OWNERS = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llamacpp", "library": "ollama", "system": "openai"}
 VERSIONS = {
     "vllm": ("/version", "version"),
@@ -33,18 +33,22 @@ WAYS: Mapping[str, tuple[Thinks, ...]] = {
     "deepseek": ("type",),
     "openrouter": ("reasoning",),
 }
+ANY: tuple[Thinks, ...] = ("template", "effort")
 BUDGETS = {
     "vllm": "thinking_token_budget",
     "llamacpp": "reasoning_budget_tokens",
     "openrouter": "reasoning.max_tokens",
 }
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+EFFORTS = ("none", "low", "medium", "high")  # those that every server with efforts takes
 
 State = Literal["works", "emulated", "missing", "unknown"]
 
 
 class Doctor:
-    """What one server is found to do, step by step. Steps for which no call is left stay unknown."""
+    """What one server is found to do, step by step. Steps for which no call is left stay unknown.
+
+    Made inside the event loop in which it examines.
+    """
 
     def __init__(self, spec: Spec, timeouts: Timeouts = TIMEOUTS) -> None:
         self.spec, self.probe = spec, Probe(spec, timeouts)
@@ -79,6 +83,10 @@ class Doctor:
                     await step()
                 except SpentError:
                     self._note(name, "unknown", f"no call was left of {CALLS}")
+                except AttemptError as error:
+                    if name in ("server", "chat"):
+                        raise
+                    self._note(name, "unknown", str(error))
         finally:
             await self.probe.aclose()
         return replace(self.found, checks=tuple(self.checks.values()), seen=time.time())
@@ -107,46 +115,46 @@ class Doctor:
             ids = in_words(", ".join(str(row.get("id")) for row in rows))
             self._note("model list", "missing", f"it lists {ids}")
         self._note("server", "works", f"{kind or 'unknown kind'} {version}".strip(), kind=kind, version=version)
-        self._note(
-            "context", "works" if context else "unknown", f"{context} tokens" if context else "", context=context
-        )
+        self._note("context", "works" if context else "unknown", f"{context} tokens" if context else "")
+        self.found = replace(self.found, context=context)
 
     async def _chat(self) -> None:
         self.base = reply = await self.probe.plain()
-        refused, sample = self.probe.refused, reply.sample
+        refused = self.probe.refused
         self._note("chat", "works", "streamed", limit=self.probe.limit)
         taken = "temperature" not in refused
         self._note("temperature", "works" if taken else "missing", "" if taken else "refused", temperature=taken)
-        self._note(
-            "usage",
-            "works" if reply.usage else "missing",
-            "" if reply.usage else "not told in streams: tokens are counted as far as they are seen",
-            usage="stream_options" not in refused,
-        )
-        self._note("token ids", "works" if sample.ids else "missing", ids=bool(sample.ids))
-        tops = sample.alternatives or ()
-        if tops and not all(
-            any(top.text == token for top in at) for at, token in zip(tops, reply.tokens, strict=False)
-        ):
-            self._note("logprobs", "missing", "a greedy token is not among its own alternatives")
-        elif top := max(map(len, tops), default=0):
-            self._note("logprobs", "works", f"{min(top, 20)} alternatives", logprobs=min(top, 20))
+        told = "" if reply.usage else "not told in streams: tokens are counted as far as they are seen"
+        self._note("usage", "works" if reply.usage else "missing", told, usage="stream_options" not in refused)
+        self._logprobs_of(reply)
+        where = reply.reasoning or ("inline" if THINK[0] in reply.said else "hidden" if thinks(reply) else "")
+        how = {"": "none seen", "hidden": "counted, not shown"}.get(where, f"in {where}")
+        self._note("reasoning", "works" if where else "missing", how, reasoning=where)
+
+    def _logprobs_of(self, greedy: Reply) -> None:
+        tops = greedy.sample.alternatives or ()
+        top = min(20, max(map(len, tops), default=0))
+        if not top:
+            self._note("logprobs", "missing", "refused" if "logprobs" in self.probe.refused else "not told")
+        elif all(token in {top.text for top in at} for at, token in zip(tops, greedy.tokens, strict=False)):
+            self._note("logprobs", "works", f"{top} alternatives", logprobs=top)
         else:
-            self._note("logprobs", "missing", "refused" if "logprobs" in refused else "not told")
-        where = reply.reasoning or ("inline" if THINK[0] in reply.said else "")
-        self._note(
-            "reasoning", "works" if where else "missing", f"in {where}" if where else "none seen", reasoning=where
-        )
+            self._note("logprobs", "missing", "a greedy token is not among its own alternatives")
 
     async def _thinking(self) -> None:
         """Turned off where it was seen, on where it was not: only a change that is seen counts."""
         base = self._base()
-        seen = bool(self.found.reasoning)
-        for way in WAYS.get(self.found.kind, ("template", "effort"))[: max(0, self.probe.left - 6)]:
+        seen = thinks(base)
+        hinted = WAYS.get(self.found.kind, ())
+        ways = [*hinted, *(way for way in ANY if way not in hinted)]
+        tried = 0
+        for way in ways[: max(self.probe.left > 4, self.probe.left - 6)]:
             asked = asking.thinking(replace(self.found, thinks=way), not seen)
+            tried += 1
             try:
                 reply = await self.probe.chat(**asked, **self.probe.wishes)
-            except AttemptError:
+            except AttemptError as error:
+                if_refused(error)
                 continue
             if thinks(reply) != seen and (reply.said or not seen):
                 efforts = EFFORTS if way == "effort" else ()
@@ -154,25 +162,27 @@ class Doctor:
                 self._note("thinking", "works", f"on and off, by {way}", thinks=way, efforts=efforts, reasoning=where)
                 self.base = base if not seen else reply
                 return
-        self._note("thinking", "missing", "cannot be turned off" if seen else "cannot be turned on")
+        why = "cannot be turned off" if seen else "cannot be turned on"
+        self._note("thinking", "missing" if tried else "unknown", why if tried else "no call was left")
 
     async def _many(self) -> None:
         """Two choices with one seed, then one with the same seed: equal to the first, where seeds are obeyed."""
         base, hot = self._base(), self._hot()
         try:
             two = await self.probe.chat(2, **hot)
-        except AttemptError:
+        except AttemptError as error:
+            if_refused(error)
             two = await self.probe.chat(**hot)
         many = len(two.samples) == 2
         self._note("n", "works" if many else "emulated", "" if many else "by parallel requests", many=many)
-        self.hot = again = await self.probe.chat(**hot, **self._logprobs())
-        texts = {sample.text for sample in two.samples}
-        varied = len(texts | {base.sample.text}) > 1
+        self._note("token ids", "works" if two.sample.ids else "missing", ids=bool(two.sample.ids))
+        told = {"logprobs": True, "top_logprobs": min(5, self.found.logprobs)} if self.found.logprobs else {}
+        self.hot = again = await self.probe.chat(**hot, **told)
+        varied = len({sample.text for sample in (*two.samples, base.sample)}) > 1
         same = again.sample.text == two.sample.text
         if not varied:
-            self._note(
-                "temperature", "missing", "ignored: hot and greedy answers are alike, and so are votes", varied=False
-            )
+            why = "ignored: hot and greedy answers are alike, so a vote would count one answer again and again"
+            self._note("temperature", "missing", why, varied=False)
             self._note("seeds", "unknown", "all answers are alike, so nothing can be seen")
         elif "seed" in self.probe.refused:
             self._note("seeds", "missing", "refused")
@@ -193,20 +203,18 @@ class Doctor:
         """Half of the greedy answer, as the assistant's turn so far, must go on as the whole did."""
         base = self._base()
         before, rest, ids = halves(base)
-        if len(rest.strip()) < 2:
-            self._note("continuation", "unknown", "the answer is too short to be gone on with")
+        if not before.strip() or len(rest.strip()) < 2:
+            self._note("continuation", "unknown", "the answer came in one piece, or was too short, to be gone on with")
             return
-        ways: tuple[Continues, ...] = {
-            "vllm": ("tokens", "flag"),
-            "sglang": ("flag", "trailing"),
-            "": ("tokens", "flag", "trailing"),
-        }.get(self.found.kind, ("trailing",))  # type: ignore[assignment]
+        hinted = CONTINUING.get(self.found.kind, ())
+        ways: list[Continues] = [*hinted, *(way for way in CONTINUING[""] if way not in hinted)]
         if self.probe.endpoint.template is not None:
-            ways = ("template", *ways)
+            ways.insert(0, "template")
         for way in ways:
             try:
                 scores = await self._goes_on(way, before, rest, ids)
-            except AttemptError:
+            except AttemptError as error:
+                if_refused(error)
                 continue
             if scores is not None:
                 self._note("continuation", "works", f"by {HOW[way]}", continues=way)
@@ -224,8 +232,7 @@ class Doctor:
         if way in ("flag", "trailing"):
             messages = [*asking.messages(Prompt.of(QUESTION)), {"role": "assistant", "content": before}]
             flags = {"continue_final_message": True, "add_generation_prompt": False} if way == "flag" else {}
-            off = asking.thinking(profile, False) if profile.thinks else {}
-            reply = await self.probe.chat(messages=messages, **flags, **off)
+            reply = await self.probe.chat(messages=messages, **flags, **self._quiet())
             return "" if goes_on(reply.said, rest) else None
         sampling = Sampling(temperature=0, max_tokens=TOKENS, thinking=False if profile.thinks else None)
         begun = await endpoint.begun(prompt, sampling)
@@ -237,7 +244,8 @@ class Doctor:
         url = f"{self.spec.url}/completions"
         try:
             value = await self.probe.post(url, {**body, "prompt_logprobs": 0})
-        except AttemptError:
+        except AttemptError as error:
+            if_refused(error)
             value = await self.probe.post(url, body)
         if not goes_on(said_by(value), rest):
             return None
@@ -251,7 +259,8 @@ class Doctor:
         url, prompt = f"{self.spec.url}/completions", str(body["prompt"])
         try:
             value = await self.probe.post(url, {**body, "echo": True, "logprobs": 1})
-        except AttemptError:
+        except AttemptError as error:
+            if_refused(error)
             value = await self.probe.post(url, body)
         said = said_by(value)
         if not goes_on(said.removeprefix(prompt), rest):
@@ -264,67 +273,72 @@ class Doctor:
 
     async def _stops(self) -> None:
         """A piece of the greedy answer as a stop string: kept and named, or else found by ourselves."""
-        said = self._base().said
-        stop = next(
-            (said[at : at + 3] for at in range(len(said) // 2, len(said) - 2) if said.find(said[at : at + 3]) == at), ""
-        )
-        if not stop:
-            self._note("stop strings", "emulated", "the stream is closed where one is completed")
+        said, ours = self._base().said, "the stream is closed where one is completed"
+        self._note("stop strings", "emulated", ours)
+        later = [said[at : at + 3] for at in range(len(said) // 2, len(said) - 2) if said.find(said[at : at + 3]) == at]
+        if not later:
             return
-        off = asking.thinking(self.found, False) if self.found.thinks else {}
         try:
-            reply = await self.probe.chat(stop=[stop], **asking.KEEP, **off)
-        except AttemptError:
-            reply = None
-        kept = reply is not None and reply.said.endswith(stop) and reply.drafts[0].stop == stop
-        how = "kept and named" if kept else "the stream is closed where one is completed"
-        self._note("stop strings", "works" if kept else "emulated", how, stops=kept)
+            reply = await self.probe.chat(stop=later[:1], **asking.KEEP, **self._quiet())
+        except AttemptError as error:
+            if_refused(error)
+            return
+        if reply.said.endswith(later[0]) and reply.drafts[0].stop == later[0]:
+            self._note("stop strings", "works", "kept and named", stops=True)
 
     async def _truncation(self, name: str, value: float) -> None:
         """At a high temperature with one token left to choose from, the answer is the greedy one."""
         base, hot = self._base(), self.hot
-        if hot is None or hot.sample.text == base.sample.text:
+        if hot is None or not base.said or alike(hot.said, base.said):
             self._note(name, "unknown", "hot and greedy answers are alike, so nothing can be seen")
             return
         try:
             reply = await self.probe.chat(**self._hot(), **{name: value})
-        except AttemptError:
+        except AttemptError as error:
+            if_refused(error)
             self._note(name, "missing", "refused")
             return
-        obeyed = alike(reply.sample.text, base.sample.text)
+        obeyed = alike(reply.said, base.said)
         self._note(name, "works" if obeyed else "missing", "" if obeyed else "ignored", **{name: obeyed})
 
     async def _budget(self) -> None:
         """A budget of a few tokens must end the thought early."""
-        name = BUDGETS.get(self.found.kind)
-        if name is None or not self.found.reasoning:
-            self._note("thinking budget", "missing")
+        name = BUDGETS.get(self.found.kind, "")
+        self._note("thinking budget", "missing")
+        if not name or self.found.reasoning in ("", "hidden"):
             return
         asked = dict(asking.thinking(replace(self.found, budget=name), 4))
         if self.found.thinks:
             asked |= asking.thinking(self.found, True)
         try:
             reply = await self.probe.chat(**asked)
-        except AttemptError:
-            reply = None
-        ended = reply is not None and bool(reply.said.strip()) and bool(reply.reasoning)
-        self._note(
-            "thinking budget", "works" if ended else "missing", name if ended else "", budget=name if ended else ""
-        )
+        except AttemptError as error:
+            if_refused(error)
+            return
+        if reply.said.strip() and reply.reasoning:
+            self._note("thinking budget", "works", name, budget=name)
 
     def _base(self) -> Reply:
-        assert self.base is not None
+        if self.base is None:
+            raise SpentError
         return self.base
 
+    def _quiet(self) -> Mapping[str, Any]:
+        """Thinking off, where that can be: as it was for the greedy answer."""
+        return asking.thinking(self.found, False) if self.found.thinks else {}
+
     def _hot(self) -> dict[str, Any]:
-        """At a high temperature, with thinking as the greedy answer had it."""
-        off = asking.thinking(self.found, False) if self.found.thinks else {}
-        return {"temperature": HOT, "seed": 7, **off}
-
-    def _logprobs(self) -> dict[str, Any]:
-        return {"logprobs": True, "top_logprobs": min(5, self.found.logprobs)} if self.found.logprobs else {}
+        """At a high temperature."""
+        return {"temperature": HOT, "seed": 7, "return_token_ids": True, **self._quiet()}
 
 
+CONTINUING: Mapping[str, tuple[Continues, ...]] = {
+    "": ("tokens", "flag", "trailing"),
+    "sglang": ("flag",),
+    "llamacpp": ("trailing",),
+    "ollama": ("trailing",),
+    "openai": ("trailing",),
+}
 HOW: Mapping[Continues, str] = {
     "tokens": "token ids and raw completions",
     "flag": "continue_final_message",
@@ -332,42 +346,3 @@ HOW: Mapping[Continues, str] = {
     "template": "our template and raw completions",
     "": "",
 }
-
-
-def thinks(reply: Reply) -> bool:
-    """Did it reason, in a field, in tags or hidden?"""
-    counted = reply.usage.reasoning_tokens if reply.usage is not None else 0
-    return bool(reply.reasoning or counted or THINK[0] in reply.said)
-
-
-def halves(reply: Reply) -> tuple[str, str, tuple[int, ...]]:
-    """The visible answer parted between two tokens, and the ids before that where they are told."""
-    pieces = [piece for piece in reply.pieces if piece.text]
-    at = len(pieces) // 2
-    ids = tuple([i for piece in pieces[:at] for i in piece.ids])
-    known = all(piece.ids for piece in pieces[:at]) and not any(piece.reasoning for piece in reply.pieces)
-    return "".join([p.text for p in pieces[:at]]), "".join([p.text for p in pieces[at:]]), ids if known else ()
-
-
-def said_by(value: Any) -> str:
-    """The text of a whole raw completion.
-
-    Raises:
-        AttemptError: there is none.
-    """
-    try:
-        return str(value["choices"][0]["text"])
-    except (KeyError, IndexError, TypeError):
-        raise AttemptError(f"the server sent no text: {in_words(value)}") from None
-
-
-def goes_on(said: str, rest: str) -> bool:
-    """Does it say what comes next? White space at the seam may be lost."""
-    said, rest = said.strip(), rest.strip()
-    return bool(said) and said[:ENOUGH] == rest[: len(said[:ENOUGH])]
-
-
-def alike(text: str, other: str) -> bool:
-    """Equal for the first half: what rounding does to the rest is no matter."""
-    half = max(1, min(len(text), len(other)) // 2)
-    return bool(text) and text[:half] == other[:half]

@@ -70,6 +70,7 @@ class Draft:
             self.seen += 1
         if piece.finish and not self.cut:
             self.finish, self.stop = piece.finish, piece.stop
+            self._keep_stop()
 
     def _say(self, piece: Piece) -> int:
         before = len(self.parts)
@@ -87,6 +88,15 @@ class Draft:
         new = self.parts[before:]
         self.fresh += new
         return sum(map(len, new))
+
+    def _keep_stop(self) -> None:
+        """A stop string that the server names and its reasoning parser swallowed, such as </think>."""
+        if self.stop and not "".join(self.parts[-8:]).endswith(self.stop):
+            if self.stop == THINK[1] and self.thinks:
+                self.thinks = False
+                self.reasoning = self.reasoning or sum(map(len, self.parts)) + len(self.stop)
+            self.parts.append(self.stop)
+            self.fresh.append(self.stop)
 
     def _look(self, stops: Sequence[str], new: int) -> None:
         """End at a stop string that the last `new` characters complete; the piece that does so stays whole."""
@@ -128,6 +138,7 @@ class Draft:
         return Event(self.index, usage=usage, void=void)
 
     def sample(self) -> Sample:
+        """As far as it went; its usage is what events told."""
         text, finish = "".join(self.parts), FINISH.get(self.finish, "eos")
         if finish == "eos" and self.stop is not None:
             finish = "stop"
@@ -136,7 +147,7 @@ class Draft:
         if logprobs is not None and (any(map(math.isnan, logprobs)) or (ids and len(ids) != len(logprobs))):
             finish, error = "error", "the server gave a log-probability that is no number, or too few of them"
             logprobs = None
-        told = any(self.alternatives)
+        told = any(self.alternatives) and len(self.alternatives) == len(self.logprobs)
         return Sample(
             text,
             finish,
@@ -151,7 +162,7 @@ class Draft:
 
     def _thought(self, text: str) -> int:
         if self.reasoning or self.thinks:
-            return len(text) if self.thinks else self.reasoning
+            return self.reasoning or len(text)
         return thought(text, THINK, True) if self.opened else recorded_thought(text)
 
     def _offsets(self, text: str) -> tuple[int, ...] | None:

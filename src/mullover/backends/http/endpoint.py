@@ -1,10 +1,8 @@
 """One model of one server, as one event loop sees it: its connections, its gate, what it can do."""
 
-import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mullover.backends.http import asking
@@ -22,6 +20,8 @@ REMEMBERED = 256  # prompts whose token ids are kept
 
 
 class Endpoint:
+    """Made and used inside one event loop."""
+
     def __init__(self, spec: Spec, profile: Profile, timeouts: Timeouts, transport: Transport | None = None) -> None:
         """
         Raises:
@@ -34,34 +34,32 @@ class Endpoint:
         self.seconds = 0.0  # that an answer took lately
         self._ids: OrderedDict[str, list[int]] = OrderedDict()
 
-    @property
-    def load(self) -> float:
-        """Seconds until one more request would be answered, roughly."""
-        return (self.gate.live + len(self.gate.waiting) + 1) * (self.seconds or 1e-3)
+    def load(self, usual: float) -> float:
+        """Seconds until one more request would be answered, roughly; `usual` for one that has answered none."""
+        return (self.gate.live + len(self.gate.waiting) + 1) * (self.seconds or usual)
 
-    async def chunks(self, prompt: Prompt, sampling: Sampling, n: int, seed: int) -> AsyncGenerator[list[Chunk], None]:
-        """What it answers, as it comes; all that one read brought is one list.
+    async def ask(
+        self, prompt: Prompt, sampling: Sampling, n: int, seed: int, take: Callable[[list[Chunk]], Awaitable[bool]]
+    ) -> None:
+        """One request. `take` gets what it answers as it comes, a read at a time, until it wants no more.
 
         Raises:
             AttemptError: this attempt failed; the gate has heard of it.
         """
-        sent, waited, ended = time.monotonic(), 0.0, False
+        sent, waited, ended, enough = time.monotonic(), 0.0, False, False
         try:
             url, body = await self.request(prompt, sampling, n, seed)
-            async with aclosing(self.transport.events(url, body)) as events:
-                async for found in events:
+            async with self.transport.stream(url, body) as stream:
+                while found := await stream.read():
                     waited = waited or time.monotonic() - sent
                     chunks = [chunk(data) for data in found if data != DONE]
                     ended = ended or any(piece.finish for one in chunks for piece in one.pieces)
-                    yield chunks
-            if not ended:
+                    if enough := not await take(chunks):
+                        break
+            if not ended and not enough:
                 raise AttemptError(f"{self.spec.host} ended an answer in its middle", "down")
         except AttemptError as failure:
             self.failed(failure, sent)
-            raise
-        except GeneratorExit:  # the reader has what it wanted
-            if waited:
-                self.gate.well(sent, waited)
             raise
         took = time.monotonic() - sent
         self.seconds = took if not self.seconds else 0.8 * self.seconds + 0.2 * took
@@ -72,7 +70,7 @@ class Endpoint:
         if failure.again == "busy":
             self.gate.busy(sent, failure.after)
         elif failure.again == "down":
-            self.gate.down(str(failure))
+            self.gate.down(str(failure), failure.after)
             self.seconds *= 2
         elif failure.status:
             self.gate.well(sent, time.monotonic() - sent)  # it answers, if only to refuse
@@ -116,7 +114,3 @@ class Endpoint:
         if len(self._ids) > REMEMBERED:
             self._ids.popitem(last=False)
         return tokens
-
-    async def aclose(self) -> None:
-        await self.transport.session.close()
-        await asyncio.sleep(0)  # transports close at the next turn of the loop

@@ -85,7 +85,8 @@ class Gate:
         """A request that was sent at `sent` was answered; its first word came after `waited` seconds."""
         self.served = True
         self.failures = 0
-        self.broken = 0.0
+        if self.broken:
+            self.broken = self.until = 0.0
         self.recent = waited if not self.recent else 0.9 * self.recent + 0.1 * waited
         self.usual = waited if not self.usual else min(0.999 * self.usual + 0.001 * waited, self.recent)
         if self.recent > SLOW * self.usual + SLACK:
@@ -97,16 +98,15 @@ class Gate:
 
     def busy(self, sent: float, after: float | None) -> None:
         """It said 429, and maybe for how long."""
-        self.failures = 0
         self.doubling = False
         if sent > self.epoch:
             self._shrink(0.5)
-        if after is not None:
-            self.until = max(self.until, time.monotonic() + min(after, TOO_LONG))
+        self._wait(after)
 
-    def down(self, why: str) -> None:
-        """It broke, or could not be reached."""
+    def down(self, why: str, after: float | None = None) -> None:
+        """It broke, or could not be reached; it may have said for how long."""
         self.last = why
+        self._wait(after)
         self.failures += 1
         allowed = BROKEN if self.served else NEVER_SERVED
         if self.failures < allowed:
@@ -118,6 +118,10 @@ class Gate:
             place = self.waiting.popleft()
             if not place.done():
                 place.set_exception(AttemptError(f"{self.name} went out of use: {why}", "moved"))
+
+    def _wait(self, after: float | None) -> None:
+        if after is not None:
+            self.until = max(self.until, time.monotonic() + min(after, TOO_LONG))
 
     def _open(self) -> bool:
         room = 1 if self.broken else int(self.cap)
@@ -140,10 +144,10 @@ class Gate:
         self._later()
 
     def _later(self) -> None:
-        """Look again when the pause is over."""
-        if self.timer is not None or not self.waiting:
-            return
-        if (wait := self.until - time.monotonic()) > 0:
+        """Look again when the pause is over; what waits for a place alone is woken by who leaves."""
+        room = 1 if self.broken else int(self.cap)
+        if self.timer is None and self.waiting and self.live < room:
+            wait = max(0.0, self.until - time.monotonic())
             self.timer = asyncio.get_running_loop().call_later(wait, self._woken)
 
     def _woken(self) -> None:

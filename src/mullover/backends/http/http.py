@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
@@ -14,6 +13,7 @@ from mullover.backends.http.endpoint import Endpoint
 from mullover.backends.http.failures import AttemptError
 from mullover.backends.http.spec import Spec
 from mullover.backends.http.transport import Timeouts
+from mullover.backends.http.wire import Chunk
 from mullover.backends.pool.router import Router
 from mullover.backends.thinking import THINK, is_open
 from mullover.errors import OptionError
@@ -69,12 +69,12 @@ class Http(Model):
         self.common = profile.common(self.profiles)
         more = f" and {len(specs) - 1} more" if len(specs) > 1 else ""
         self.info = self.common.info(specs[0].label + more, price)
-        self._of_loop: dict[asyncio.AbstractEventLoop, tuple[Router, AsyncGenerator[Router, None]]] = {}
+        self._of_loop: dict[asyncio.AbstractEventLoop, Router] = {}
 
     async def stream(self, prompt: Prompt, n: int, sampling: Sampling) -> Events:
         seeds = seeds_of(self.info, prompt, n, sampling)
         asking.check(self.info, self.common, sampling)
-        call = Call(await self.here(), self.patience, prompt, sampling, seeds)
+        call = Call(self.here(), self.patience, prompt, sampling, seeds)
         alike = self.common.seeds or sampling.temperature == 0  # vLLM refuses greedy choices beyond one
         width = WIDE if self.common.many and not alike else 1
         groups = iter([range(at, min(n, at + width)) for at in range(0, n, width)])
@@ -98,26 +98,18 @@ class Http(Model):
     async def score(self, prompt: Prompt, texts: Sequence[str]) -> list[tuple[float, ...]]:
         if not self.common.scores:
             return await super().score(prompt, texts)
-        router = await self.here()
+        router = self.here()
         return await scoring.scored(router, self.patience, prompt, texts)
 
-    async def here(self) -> Router:
-        """The endpoints of this event loop, which closes their connections when it ends."""
+    def here(self) -> Router:
+        """The endpoints as this event loop sees them."""
         loop = asyncio.get_running_loop()
         if loop not in self._of_loop:
-            life = self._life(loop)
-            self._of_loop[loop] = (await anext(life), life)
-        return self._of_loop[loop][0]
-
-    async def _life(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Router, None]:
-        """Event loops close the async generators that were begun in them, and so this one."""
-        endpoints = [Endpoint(s, p, self.timeouts) for s, p in zip(self.specs, self.profiles, strict=True)]
-        try:
-            yield Router(endpoints)
-        finally:
-            self._of_loop.pop(loop, None)
-            for endpoint in endpoints:
-                await endpoint.aclose()
+            for other in [other for other in self._of_loop if other.is_closed()]:
+                del self._of_loop[other]
+            pairs = zip(self.specs, self.profiles, strict=True)
+            self._of_loop[loop] = Router([Endpoint(spec, found, self.timeouts) for spec, found in pairs])
+        return self._of_loop[loop]
 
 
 @dataclass(slots=True)
@@ -163,13 +155,11 @@ class Call:
             if failed is None and len(drafts) == asked:
                 failed = AttemptError(f"{endpoint.spec.host} answered without the choice that it was asked for")
             tries += failed is not None
-            if failed is not None and (
-                failed.again == "no" or tries >= self.patience.attempts or not self.router.may_retry()
-            ):
+            if failed is not None and (tries >= self.patience.attempts or self.router.is_hopeless(failed)):
                 await self._give_up(drafts, f"{failed}{f' (asked {tries} times)' if tries > 1 else ''}")
                 return
-            for draft in drafts:  # those of a choice too few as well: asked for anew
-                await self.events.put(draft.again(Usage(retries=1)))
+            for i, draft in enumerate(drafts):  # those of a choice too few as well: asked for anew
+                await self.events.put(draft.again(NOTHING if i else Usage(retries=1)))
             if failed is not None:
                 avoid = endpoint
                 await self._pause(tries, failed, endpoint)
@@ -179,28 +169,32 @@ class Call:
         usage: Usage | None = None
         failed, heard = None, False
         stops = () if endpoint.profile.stops else self.sampling.stop
-        chunks = endpoint.chunks(self.prompt, self.sampling, len(drafts), self.seeds[drafts[0].index])
+
+        async def take(chunks: list[Chunk]) -> bool:
+            nonlocal usage, heard
+            heard = True
+            for chunk in chunks:
+                usage = chunk.usage or usage
+                for piece in chunk.pieces:
+                    if piece.index < len(drafts):
+                        drafts[piece.index].add(piece, stops)
+            for draft in drafts:
+                if (grown := draft.grown()) is not None:
+                    await self.events.put(grown)
+            # A server that does not know the stop strings would go on.
+            return usage is not None or not any(d.cut for d in drafts) or not all(d.finish for d in drafts)
+
         try:
-            async with aclosing(chunks) as read:
-                async for some in read:
-                    heard = True
-                    for chunk in some:
-                        usage = chunk.usage or usage
-                        for piece in chunk.pieces:
-                            if piece.index < len(drafts):
-                                drafts[piece.index].add(piece, stops)
-                    for draft in drafts:
-                        if (grown := draft.grown()) is not None:
-                            await self.events.put(grown)
-                    if stops and usage is None and any(d.cut for d in drafts) and all(d.finish for d in drafts):
-                        break  # the server would go on, since it does not know these stop strings
+            seed = self.seeds[drafts[0].index]
+            await endpoint.ask(self.prompt, self.sampling, len(drafts), seed, take)
         except AttemptError as error:
             failed = error
         finally:
             endpoint.gate.leave()
         if failed is None:
             self.router.succeeded()
-        for draft, cost in zip(drafts, shares(drafts, usage, heard), strict=True):
+        words = len(self.key.split()) + len(self.prompt.said.split())  # each is a token at least
+        for draft, cost in zip(drafts, shares(drafts, usage, words if heard else 0), strict=True):
             if draft.finish or cost != NOTHING:
                 await self.events.put(draft.paid(cost))
         return failed
@@ -218,13 +212,25 @@ class Call:
         await asyncio.sleep(random.uniform(0, most if failed.after is None else self.patience.base))
 
 
-def shares(drafts: Sequence[Draft], usage: Usage | None, heard: bool) -> list[Usage]:
+def shares(drafts: Sequence[Draft], usage: Usage | None, words: int) -> list[Usage]:
     """What each sample of one request cost beyond what events told; together exactly what the server said.
 
     The first pays for the prompt. Completion and reasoning tokens are shared by what was seen of each.
+
+    Args:
+        usage: None if the server never told it: then what was seen is counted, a lower bound.
+        words: of the prompt, which has as many tokens at least; 0: nothing was ever heard.
     """
     if usage is None:
-        return [Usage(partial=1) if heard and not i else NOTHING for i in range(len(drafts))]
+        partial = min(1, words)
+        return [
+            Usage(
+                prompt_tokens=0 if i else words,
+                completion_tokens=draft.seen - draft.counted,
+                partial=0 if i else partial,
+            )
+            for i, draft in enumerate(drafts)
+        ]
     seen = [draft.seen for draft in drafts]
     if not any(seen):
         seen = [1] * len(drafts)

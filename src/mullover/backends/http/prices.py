@@ -48,7 +48,11 @@ def _table() -> dict[str, Any]:
 def _price(table: dict[str, Any], spec: Spec) -> Price | None:
     per = table.get("per", 1)
     server = table.get(spec.url, table.get(f"{spec.url}/"))
-    row = server.get(spec.name) if isinstance(server, dict) else None
+    if server is None:
+        return None
+    if not isinstance(server, dict):
+        raise OptionError(f"{path()}: what stands for {spec.url} must be a table of models; write {FORM}")
+    row = server.get(spec.name)
     if row is None:
         return None
     if not isinstance(row, dict) or row.keys() - {*NAMES}:

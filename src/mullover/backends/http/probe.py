@@ -1,9 +1,11 @@
 """Tiny calls of one server, counted: what the doctor examines with."""
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import aiohttp
 
 from mullover.backends.http.draft import Draft
 from mullover.backends.http.endpoint import Endpoint
@@ -18,6 +20,7 @@ from mullover.types import Sample, Token, Usage
 CALLS = 12
 TOKENS = 24  # of each answer, at most
 QUESTION = "Make up a short story about an animal."  # hot answers to it differ from the first words on
+MOMENT, LONGEST = 0.5, 5.0  # seconds to wait for a server that is busy
 TIMEOUTS = Timeouts(connect=5.0, first=120.0, between=60.0, total=180.0)
 EXTRAS = ("return_token_ids", "top_logprobs", "logprobs", "stream_options", "seed", "temperature", "max_tokens")
 
@@ -65,21 +68,28 @@ class Counted(Transport):
 
     calls = 0
 
-    def count(self) -> None:
-        if self.calls >= CALLS:
-            raise SpentError
-        self.calls += 1
-
-    def events(self, url: str, payload: Mapping[str, Any]) -> AsyncGenerator[list[bytes], None]:
-        self.count()
-        return super().events(url, payload)
-
-    async def json(self, method: str, url: str, payload: Any = None) -> Any:
-        self.count()
-        return await super().json(method, url, payload)
+    async def asked(
+        self, session: aiohttp.ClientSession, method: str, url: str, body: bytes | None
+    ) -> aiohttp.ClientResponse:
+        for again in (True, False):
+            if self.calls >= CALLS:
+                raise SpentError
+            self.calls += 1
+            try:
+                return await super().asked(session, method, url, body)
+            except aiohttp.ClientError as error:  # a kept connection that the server has closed, perhaps
+                if not again or isinstance(error, aiohttp.ClientConnectorError):
+                    raise
+            except AttemptError as error:
+                if not again or error.again == "no":
+                    raise
+                await asyncio.sleep(min(error.after or MOMENT, LONGEST))
+        raise SpentError
 
 
 class Probe:
+    """One server, to be asked at most `CALLS` times. Made inside the event loop in which it asks."""
+
     def __init__(self, spec: Spec, timeouts: Timeouts = TIMEOUTS) -> None:
         self.spec = spec
         self.transport = Counted(spec, timeouts)
@@ -126,8 +136,8 @@ class Probe:
         for name in self.refused:
             body.pop(name, None)
         reply = Reply([Draft(i, False) for i in range(n)], body=body)
-        async with aclosing(self.transport.events(url, body)) as events:
-            async for found in events:
+        async with self.transport.stream(url, body) as events:
+            while found := await events.read():
                 for data in found:
                     if data != DONE:
                         self._read(reply, data)
@@ -178,4 +188,4 @@ class Probe:
         return bool(named)
 
     async def aclose(self) -> None:
-        await self.endpoint.aclose()
+        await self.transport.aclose()

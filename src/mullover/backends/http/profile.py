@@ -67,11 +67,11 @@ class Profile:
             "segments": bool(self.continues),
             "score": bool(self.scores),
         }
-        return BASIS - ({"temperature", "top_p"} if not self.temperature else set()) | {
-            n for n, yes in more.items() if yes
-        }
+        basis = BASIS if self.temperature and self.varied else BASIS - {"temperature", "top_p"}
+        return basis | {name for name, yes in more.items() if yes}
 
     def info(self, label: str, price: Price | None) -> ModelInfo:
+        """The Model's promises; where nobody has looked they are few, and say how to learn more."""
         hint = "" if self.seen else f"nobody has looked at what it can do: run `mull doctor --model ...` ({label}) once"
         return ModelInfo(
             label,
@@ -85,31 +85,23 @@ class Profile:
             hint=hint,
         )
 
-    def facts(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def common(profiles: list[Profile]) -> Profile:
     """What all of them can do: a pool's Model promises no more."""
     first, *rest = profiles
     for other in rest:
-        first = replace(
-            first,
-            context=min(first.context or other.context, other.context or first.context),
-            temperature=first.temperature and other.temperature,
-            varied=first.varied and other.varied,
-            top_k=first.top_k and other.top_k,
-            min_p=first.min_p and other.min_p,
-            seeds=first.seeds and other.seeds,
-            many=first.many and other.many,
-            logprobs=min(first.logprobs, other.logprobs),
-            thinks=first.thinks if other.thinks else "",
-            efforts=tuple(effort for effort in first.efforts if effort in other.efforts),
-            budget=first.budget if other.budget else "",
-            continues=first.continues if other.continues else "",
-            scores=first.scores if other.scores else "",
-            seen=min(first.seen, other.seen),
-        )
+        both: dict[str, Any] = {}
+        for f in fields(Profile):
+            mine, theirs = getattr(first, f.name), getattr(other, f.name)
+            if isinstance(mine, bool):
+                both[f.name] = mine and theirs
+            elif f.name == "efforts":
+                both[f.name] = tuple(effort for effort in mine if effort in theirs)
+            elif isinstance(mine, (int, float)):  # context, logprobs, seen: the smaller, where 0 is none
+                both[f.name] = min(mine, theirs) if f.name != "context" else min(mine or theirs, theirs or mine)
+            elif isinstance(mine, str) and not theirs:  # the ways may differ, since each endpoint is asked in its own
+                both[f.name] = ""
+        first = replace(first, **both)
     return first
 
 
@@ -123,7 +115,7 @@ def load(spec: Spec) -> Profile:
     """What was found; the defaults where nobody has looked, or the file is not one of ours."""
     try:
         return decoded(json.loads(path_of(spec).read_text()))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return Profile()
 
 
@@ -135,7 +127,7 @@ def save(spec: Spec, profile: Profile) -> Path:
     path = path_of(spec)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps({"server": spec.url, "model": spec.name, **profile.facts()}, indent=1) + "\n")
+    part.write_text(json.dumps({"server": spec.url, "model": spec.name, **asdict(profile)}, indent=1) + "\n")
     part.replace(path)
     return path
 

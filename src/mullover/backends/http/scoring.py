@@ -39,7 +39,7 @@ async def _retried(router: "Router", patience: "Patience", prompt: Prompt, text:
         except AttemptError as failed:
             endpoint.failed(failed, started)
             tries += 1
-            if failed.again == "no" or tries >= patience.attempts or not router.may_retry():
+            if tries >= patience.attempts or router.is_hopeless(failed):
                 raise ModelError(str(failed)) from None
             avoid = endpoint
         finally:

@@ -41,24 +41,24 @@ class Spec:
         """
         address, mark, rest = text.partition("#")
         name, *words = rest.split(";")
+        if "@" in address:  # no message below may repeat a password
+            raise OptionError("a server's address holds no password; name its variable: URL#name;key=MY_KEY")
+        if "?" in address:
+            raise OptionError(f"a server's address has no query (?...), where keys leak; write {FORM}")
         try:
             parts = urlsplit(address)
-            port = f":{parts.port}" if parts.port else ""
+            port = "" if parts.port is None else f":{parts.port}"
         except ValueError as error:
-            raise OptionError(f"the address {address!r} is no URL: {error}; write {FORM}") from None
-        if parts.username or parts.password:
-            raise OptionError("a server's address holds no password; name its variable: URL#name;key=MY_KEY")
+            raise OptionError(f"{address!r} is no URL: {error}; write {FORM}") from None
         if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in address):
-            raise OptionError(f"{text!r} is no address of a server; write {FORM}")
-        if parts.query:
-            raise OptionError(f"the address {parts.hostname} has a query (?...), where keys leak; write {FORM}")
+            raise OptionError(f"{address!r} is no address of a server; write {FORM}")
+        if parts.port == 0:
+            raise OptionError(f"{address!r} has port 0, where no server is; write {FORM}")
         if not mark or not name.strip():
-            raise OptionError(f"{text!r} names no model; write {FORM}; `mull doctor --model {address}` lists them")
+            raise OptionError(f"{address!r} names no model; write {FORM}; `mull doctor --model {address}` lists them")
         more = dict(word.partition("=")[::2] for word in words)
-        if unknown := more.keys() - {"key", "template"}:
-            raise OptionError(
-                f"{text!r} has {sorted(unknown)[0]!r}; after the name come ;key=VARIABLE and ;template=FILE"
-            )
+        if more.keys() - {"key", "template"}:
+            raise OptionError(f"after {name!r} there may be ;key=VARIABLE and ;template=FILE, and nothing else")
         if "key" in more and not more["key"].isidentifier():
             raise OptionError("after ;key= comes the name of an environment variable, never the key itself")
         path = parts.path.rstrip("/") or "/v1"
@@ -81,16 +81,20 @@ class Spec:
         return f"{self.name}@{self.host}"
 
     def key(self) -> str:
-        """From the variable that the spec names, or the service's usual one; "" where there is none.
+        """From the variable that the spec names, or else the service's usual one; "" where there is none.
+
+        The usual one goes to this machine, or out by https alone.
 
         Raises:
             OptionError: the spec names a variable that is not set, or a key that no header can carry.
         """
         if self.key_from and self.key_from not in os.environ:
             raise OptionError(f"{self.label} takes its key from {self.key_from}, which is not set; export it")
-        host = (urlsplit(self.url).hostname or "").lower()
-        usual = LOCAL if host in LOOPBACK else (USUAL.get(host, ""),)
-        key = next((os.environ[name] for name in (self.key_from, *usual) if os.environ.get(name)), "").strip()
+        parts = urlsplit(self.url)
+        host = (parts.hostname or "").lower()
+        usual = LOCAL if host in LOOPBACK else (USUAL.get(host, ""),) if parts.scheme == "https" else ()
+        names = (self.key_from,) if self.key_from else usual
+        key = next((os.environ[name] for name in names if os.environ.get(name)), "").strip()
         if not key.isascii() or not key.isprintable():
             raise OptionError(f"the key for {self.label} has characters that no header can carry; mend {self.key_from}")
         return key

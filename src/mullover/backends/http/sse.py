@@ -5,8 +5,8 @@ import orjson
 from mullover.backends.http.failures import AttemptError
 
 DONE = b"[DONE]"
-MOST = 64 << 20  # bytes of one response
-LONGEST = 16 << 20  # bytes of one event
+MOST = 256 << 20  # bytes of one stream, of which only the last event is held
+LONGEST = 8 << 20  # bytes of one event, or of a body that is no stream
 
 
 class Events:
@@ -16,7 +16,8 @@ class Events:
     """
 
     def __init__(self) -> None:
-        self.rest, self.size = b"", 0
+        self.long: list[bytes] = []  # parts of a line that has not ended
+        self.size = self.held = 0
         self.data: list[bytes] = []
 
     def feed(self, received: bytes) -> list[bytes]:
@@ -27,23 +28,29 @@ class Events:
         self.size += len(received)
         if self.size > MOST:
             raise AttemptError(f"the server sent more than {MOST >> 20} MB; it was cut off")
-        lines = (self.rest + received).split(b"\n")
-        self.rest = lines.pop()
-        if len(self.rest) > LONGEST:
-            raise AttemptError(f"the server sent an event of more than {LONGEST >> 20} MB; it was cut off")
+        if b"\n" not in received:  # the middle of a long line: its parts are joined once
+            self.long.append(received)
+            self.held += len(received)
+            if self.held > LONGEST:
+                raise AttemptError(f"the server sent an event of more than {LONGEST >> 20} MB; it was cut off")
+            return []
+        text = b"".join((*self.long, received)) if self.held else received
+        lines = text.split(b"\n")
+        rest = lines.pop()
+        self.long, self.held = [rest], len(rest)
         found = []
+        data = self.data
         for line in lines:
-            if line.startswith(b"data:"):
-                self.data.append(line[5:].strip())
-            elif not line.strip() and self.data:
-                found.append(self.data[0] if len(self.data) == 1 else b"\n".join(self.data))
-                self.data = []
+            if line[:5] == b"data:":
+                data.append(line[5:].strip())
+            elif data and not line.strip():
+                found.append(data[0] if len(data) == 1 else b"\n".join(data))
+                data.clear()
         return found
 
     def end(self) -> list[bytes]:
         """A last event that no blank line closed, if it is whole; one that was cut off is none."""
         found = self.feed(b"\n\n")
-        self.rest, self.data = b"", []
         return [data for data in found if data == DONE or _is_json(data)]
 
 

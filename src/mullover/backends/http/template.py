@@ -40,13 +40,17 @@ class Template:
             text, tokens = _of_config(path, text)
         if len(text) > LARGE:
             raise OptionError(f"the chat template {path} is larger than {LARGE >> 20} MB; name another file")
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
         environment.globals["raise_exception"] = _refused
-        environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
+        environment.filters["tojson"] = _json
         try:
             return cls(environment.from_string(text), tokens)
         except TemplateSyntaxError as error:
             raise OptionError(f"the chat template {path}, line {error.lineno}: {error.message}") from None
+        except (RecursionError, MemoryError):
+            raise OptionError(f"the chat template {path} is nested too deep") from None
 
     def render(self, messages: Sequence[dict[str, Any]], thinking: bool | str | int | None) -> str:
         """The prompt up to where the assistant speaks.
@@ -56,15 +60,28 @@ class Template:
         """
         from jinja2.exceptions import TemplateError
 
-        more = {} if thinking is None else {"enable_thinking": bool(thinking), "thinking": bool(thinking)}
+        on = bool(thinking) and thinking != "none"
+        more = {} if thinking is None else {"enable_thinking": on, "thinking": on}
+        parts, most = list[str](), LARGE + 4 * sum(len(str(message)) for message in messages)
         try:
-            return str(self.jinja.render(messages=messages, add_generation_prompt=True, **self.tokens, **more))
+            for part in self.jinja.generate(messages=messages, add_generation_prompt=True, **self.tokens, **more):
+                parts.append(part)
+                most -= len(part)
+                if most < 0:
+                    raise ValueError("it renders without end")
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
             raise OptionError(f"the chat template refuses these messages: {error}") from None
+        except (RecursionError, MemoryError):
+            raise OptionError("the chat template refuses these messages: it is nested too deep, or too large") from None
+        return "".join(parts)
 
 
 def _refused(message: object) -> None:
     raise ValueError(str(message))
+
+
+def _json(value: object, indent: int | None = None, **_: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
 def _of_config(path: str, text: str) -> tuple[str, dict[str, str]]:

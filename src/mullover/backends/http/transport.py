@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import suppress
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -14,13 +13,15 @@ import orjson
 from mullover import __version__
 from mullover.backends.http.failures import AttemptError, of_status
 from mullover.backends.http.spec import Spec
-from mullover.backends.http.sse import DONE, MOST, Events
+from mullover.backends.http.sse import DONE, LONGEST, Events
 
 HOPS = 3  # redirects within one host
 ERROR = 64 << 10  # bytes of an error's body that are read
-KEPT = 8  # dead connections in a row that are passed over
 IDLE = 4.0  # seconds for which a connection is kept; uvicorn drops them after 5
 GRACE = 1.0  # seconds that a server may take to end a response after its last event
+
+
+OPEN: set[object] = set()  # what keeps connections open, so that it is not collected before they are closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,118 +34,119 @@ class Timeouts:
     total: float = 3600.0
 
 
-def _reuse_told() -> aiohttp.TraceConfig:
-    """Tells a request's context that it went over a connection that was kept."""
-
-    async def reused(session: Any, context: Any, params: Any) -> None:
-        if context.trace_request_ctx is not None:
-            context.trace_request_ctx.reused = True
-
-    told = aiohttp.TraceConfig()
-    told.on_connection_reuseconn.append(reused)
-    return told
-
-
 class Transport:
-    """The connections to one server, of one event loop. They close when the loop does."""
+    """The connections to one server, of one event loop; they close when nobody asked for a while, or the loop ends."""
 
     def __init__(self, spec: Spec, timeouts: Timeouts) -> None:
+        """
+        Raises:
+            OptionError: the key's variable is not set.
+        """
         self.spec, self.timeouts = spec, timeouts
         self.key = spec.key()
+        self.session: aiohttp.ClientSession | None = None
+        self.live = 0  # requests
+        self._life: AsyncGenerator[aiohttp.ClientSession, None] | None = None
+        self._idle: asyncio.TimerHandle | None = None
+
+    async def opened(self) -> aiohttp.ClientSession:
+        """For one request; `left` must follow."""
+        self.live += 1
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        if self.session is None:
+            # Event loops end the async generators that were begun in them, and so close this one's connections.
+            life = self._lived()
+            self.session = await anext(life)
+            self._life = life
+            OPEN.add(life)
+        return self.session
+
+    def left(self) -> None:
+        """A request ended."""
+        self.live -= 1
+        if not self.live and self.session is not None:
+            self._idle = asyncio.get_running_loop().call_later(IDLE, self._ended)
+
+    def _ended(self) -> None:
+        self._idle = None
+        if not self.live:
+            task = asyncio.get_running_loop().create_task(self.aclose())
+            OPEN.add(task)
+            task.add_done_callback(OPEN.discard)
+
+    async def aclose(self) -> None:
+        """Close the connections; the next request opens others."""
+        life, self._life, self.session = self._life, None, None
+        if self._idle is not None:
+            self._idle.cancel()
+        if life is not None:
+            await life.aclose()
+
+    async def _lived(self) -> AsyncGenerator[aiohttp.ClientSession, None]:
         headers = {"User-Agent": f"mullover/{__version__}", "Accept": "text/event-stream, application/json"}
         headers |= {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
-        self.session = aiohttp.ClientSession(  # closed by who made this
+        session = aiohttp.ClientSession(
             headers=headers,
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE),
-            trace_configs=[_reuse_told()],
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect),
             auto_decompress=False,
             trust_env=False,  # no key to a proxy or from a .netrc that nobody named
         )
-
-    async def events(self, url: str, payload: Mapping[str, Any]) -> AsyncGenerator[list[bytes], None]:
-        """The data of the events of a stream, as many as came at once; a whole JSON body is one event.
-
-        Raises:
-            AttemptError: connecting or reading failed, a timeout passed, the status is an error, or it is too long.
-        """
-        loop, limits = asyncio.get_running_loop(), self.timeouts
-        end = loop.time() + limits.total
-        phase = "first"
+        life = self._life
         try:
-            async with asyncio.timeout_at(min(end, loop.time() + limits.first)) as clock:
-                async with self._posted(url, orjson.dumps(payload)) as response:
-                    if response.content_type != "text/event-stream":
-                        yield [await self._body(response)]
-                        return
-                    stream, read = Events(), response.content.readany
-                    while received := await read():
-                        if found := stream.feed(received):
-                            phase = "after" if found[-1] == DONE else "between"
-                            yield found
-                        clock.reschedule(min(end, loop.time() + (GRACE if phase == "after" else limits.between)))
-                    if found := stream.end():
-                        yield found
-        except TimeoutError as error:
-            if phase != "after":
-                raise self._late(error, phase, loop.time() >= end) from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._broken(error) from None
-        except AttemptError as error:
-            raise self._scrubbed(error) from None
+            yield session
+        finally:
+            OPEN.discard(life)
+            await session.close()
+            await asyncio.sleep(0)  # its sockets close at the next turn of the loop
+
+    def stream(self, url: str, payload: Mapping[str, Any]) -> "Stream":
+        """The answer to a POST request, to be read as it comes: `async with transport.stream(...) as stream`."""
+        return Stream(self, url, orjson.dumps(payload))
 
     async def json(self, method: str, url: str, payload: Any = None) -> Any:
         """The JSON of a whole answer.
 
         Raises:
-            AttemptError: as `events`, or it is no JSON.
+            AttemptError: as `Stream`, or it is no JSON.
         """
         try:
             async with asyncio.timeout(self.timeouts.between):
+                session = await self.opened()
                 body = None if payload is None else orjson.dumps(payload)
-                async with self._asked(method, url, body) as response:
-                    return orjson.loads(await self._body(response))
-        except TimeoutError as error:
-            raise self._late(error, "first", False) from None
+                response = await self.asked(session, method, url, body)
+                try:
+                    return orjson.loads(await whole(response))
+                finally:
+                    response.close()
         except orjson.JSONDecodeError:
             raise AttemptError(f"{self.spec.host} answered {urlsplit(url).path} with what is no JSON") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._broken(error) from None
-        except AttemptError as error:
-            raise self._scrubbed(error) from None
+        except ERRORS as error:
+            raise self.failure(error, "first") from None
+        finally:
+            self.left()
 
-    def _posted(self, url: str, body: bytes) -> Any:
-        return self._asked("POST", url, body)
-
-    @asynccontextmanager
-    async def _asked(self, method: str, url: str, body: bytes | None) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """The response of status 200; redirects are followed within the host only."""
+    async def asked(
+        self, session: aiohttp.ClientSession, method: str, url: str, body: bytes | None
+    ) -> aiohttp.ClientResponse:
+        """The response of status 200, which the caller closes; redirects are followed within the host only."""
         for _ in range(HOPS):
-            response = await self._sent(method, url, body)
+            data = None if body is None else aiohttp.BytesPayload(body, content_type="application/json")
+            response = await session.request(method, url, data=data, allow_redirects=False)
+            if response.status == 200:
+                return response
             try:
-                if response.status == 200:
-                    yield response
-                    return
                 if response.status not in (301, 302, 303, 307, 308):
                     raise of_status(response.status, response.headers, await response.content.read(ERROR))
                 url = self._redirected(url, response)
             finally:
                 response.close()
         raise AttemptError(f"{self.spec.host} redirects in a circle; mend the address")
-
-    async def _sent(self, method: str, url: str, body: bytes | None) -> aiohttp.ClientResponse:
-        """Once more over a new connection if a kept one turns out to be dead: then nobody has been asked."""
-        for _ in range(KEPT):
-            how = SimpleNamespace(reused=False)
-            try:
-                return await self.session.request(method, url, data=body, allow_redirects=False, trace_request_ctx=how)
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                if not how.reused:
-                    raise
-        return await self.session.request(method, url, data=body, allow_redirects=False)
 
     def _redirected(self, url: str, response: aiohttp.ClientResponse) -> str:
         to = urljoin(url, response.headers.get("location", ""))
@@ -158,22 +160,18 @@ class Transport:
             raise AttemptError(f"{self.spec.host} redirects to {there.path}; write that path in the model's address")
         return to
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        parts, size = list[bytes](), 0
-        while received := await response.content.readany():
-            parts.append(received)
-            size += len(received)
-            if size > MOST:
-                raise AttemptError(f"the server sent more than {MOST >> 20} MB; it was cut off")
-        return b"".join(parts)
+    def failure(self, error: Exception, phase: str) -> AttemptError:
+        """Any of ERRORS in our words, without the key."""
+        if isinstance(error, AttemptError):
+            return self._scrubbed(error)
+        return self._late(error, phase) if isinstance(error, TimeoutError) else self._broken(error)
 
-    def _late(self, error: TimeoutError, phase: str, over: bool) -> AttemptError:
+    def _late(self, error: TimeoutError, phase: str) -> AttemptError:
         host, limits = self.spec.host, self.timeouts
         if isinstance(error, aiohttp.ServerTimeoutError):
-            return AttemptError(
-                f"{host} did not accept a connection within {limits.connect:g} s; is it running?", "down"
-            )
-        if over:
+            why = f"{host} did not accept a connection within {limits.connect:g} s; is the server running?"
+            return AttemptError(why, "down")
+        if phase == "total":
             return AttemptError(f"{host} took longer than {limits.total:g} s for one answer")
         if phase == "first":
             return AttemptError(f"{host} said nothing for {limits.first:g} s", "down")
@@ -196,3 +194,87 @@ class Transport:
         if not self.key or self.key not in str(error):
             return error
         return AttemptError(str(error).replace(self.key, "[key]"), error.again, error.after, error.status)
+
+
+ERRORS = (AttemptError, TimeoutError, aiohttp.ClientError, OSError, ValueError)
+
+
+class Stream:
+    """The events of one answer. A whole JSON body, which some servers send instead, is one event.
+
+    Raises:
+        AttemptError: connecting or reading failed, a timeout passed, the status is an error, or it is too long.
+    """
+
+    def __init__(self, transport: Transport, url: str, body: bytes) -> None:
+        self.transport, self.url, self.body = transport, url, body
+        self.response: aiohttp.ClientResponse | None = None
+        self.events: Events | None = None
+        self.phase = "first"
+
+    async def __aenter__(self) -> "Stream":
+        limits = self.transport.timeouts
+        self.loop = asyncio.get_running_loop()
+        self.end = self.loop.time() + limits.total
+        self.clock = asyncio.timeout_at(min(self.end, self.loop.time() + limits.first))
+        self.session = await self.transport.opened()
+        await self.clock.__aenter__()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: Any) -> None:
+        if self.response is not None:
+            self.response.close()
+        self.transport.left()
+        try:
+            await self.clock.__aexit__(kind, error, at)
+        except TimeoutError as late:
+            raise self.transport.failure(late, self._phase()) from None
+
+    async def read(self) -> list[bytes]:
+        """The data of the events that came next, as many as came at once; empty at the end."""
+        try:
+            if self.response is None:
+                self.response = await self.transport.asked(self.session, "POST", self.url, self.body)
+                if self.response.content_type != "text/event-stream":
+                    return [await whole(self.response)]
+                self.events = Events()
+            return await self._next() if self.events is not None else []
+        except TimeoutError as error:
+            raise self.transport.failure(error, self._phase()) from None
+        except ERRORS as error:
+            raise self.transport.failure(error, self.phase) from None
+
+    async def _next(self) -> list[bytes]:
+        assert self.response is not None
+        assert self.events is not None
+        if self.phase == "after":  # [DONE] was said: wait for the end, so that the connection can be kept, but not long
+            if not self.response.content.at_eof():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(GRACE):
+                        await self.response.content.readany()
+            return []
+        while received := await self.response.content.readany():
+            found = self.events.feed(received)
+            if found and found[-1] == DONE:
+                self.phase = "after"
+                return found
+            self.phase = "between"
+            self.clock.reschedule(min(self.end, self.loop.time() + self.transport.timeouts.between))
+            if found:
+                return found
+        found, self.events = self.events.end(), None
+        return found
+
+    def _phase(self) -> str:
+        return "total" if self.loop.time() >= self.end else self.phase
+
+
+async def whole(response: aiohttp.ClientResponse) -> bytes:
+    """All of a body, up to a limit."""
+    parts, size = list[bytes](), 0
+    while received := await response.content.readany():
+        parts.append(received)
+        size += len(received)
+        if size > LONGEST:
+            raise AttemptError(f"the server sent more than {LONGEST >> 20} MB; it was cut off")
+    return b"".join(parts)

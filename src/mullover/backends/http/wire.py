@@ -38,7 +38,6 @@ class Piece:
 class Chunk:
     pieces: list[Piece]
     usage: Usage | None = None
-    prompt_ids: tuple[int, ...] = ()
 
 
 def parsed(data: bytes) -> dict[str, Any]:
@@ -69,20 +68,39 @@ def chunk(data: bytes) -> Chunk:
     """
     value = parsed(data)
     choices = value.get("choices")
+    if (plain := _plain(choices, value)) is not None:
+        return plain
     if not isinstance(choices, list):
         if choices is None and isinstance(value.get("usage"), dict):
             choices = []
         else:
             raise AttemptError(f"the server sent no choices: {in_words(data)}")
     read = [_piece(choice) for choice in choices]
-    prompt_ids = value.get("prompt_token_ids")
-    if prompt_ids is None and choices:
-        prompt_ids = choices[0].get("prompt_token_ids")
     spent = usage(value.get("usage"))
     if spent is not None and not spent.cached_tokens and isinstance(timings := value.get("timings"), dict):
         cached = min(_count(timings.get("cache_n")) or 0, spent.prompt_tokens)  # llama.cpp's place
         spent = replace(spent, prompt_tokens=spent.prompt_tokens - cached, cached_tokens=cached)
-    return Chunk(read, spent, _ids(prompt_ids) if prompt_ids else ())
+    return Chunk(read, spent)
+
+
+def _plain(choices: Any, value: dict[str, Any]) -> Chunk | None:
+    """The usual chunk, of some words of one choice and nothing else, by the short way; None: it is another."""
+    if type(choices) is not list or len(choices) != 1 or value.get("usage"):
+        return None
+    choice = choices[0]
+    if type(choice) is not dict or not choice.keys() <= USUAL or choice.get("logprobs") or "index" not in choice:
+        return None
+    delta, finish = choice.get("delta"), choice.get("finish_reason")
+    if type(delta) is not dict or delta.keys() != CONTENT or type(delta["content"]) is not str:
+        return None
+    index = choice["index"]
+    if type(index) is not int or index < 0 or (finish is not None and type(finish) is not str):
+        return None
+    return Chunk([Piece(index, delta["content"], finish=finish or "")])
+
+
+USUAL = frozenset({"index", "delta", "finish_reason", "logprobs"})
+CONTENT = frozenset({"content"})
 
 
 def _piece(choice: Any) -> Piece:
@@ -109,7 +127,10 @@ def _piece(choice: Any) -> Piece:
     if ids := choice.get("token_ids") or choice.get("output_token_ids"):
         piece.ids = _ids(ids)
     if logprobs := choice.get("logprobs"):
-        _with_logprobs(piece, logprobs)
+        try:
+            _with_logprobs(piece, logprobs)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise AttemptError(f"the server sent logprobs in no known form: {in_words(logprobs)}") from None
     return piece
 
 

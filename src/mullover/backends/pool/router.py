@@ -6,6 +6,7 @@ from hashlib import blake2b
 
 from mullover.backends.http.endpoint import Endpoint
 from mullover.backends.http.failures import AttemptError
+from mullover.backends.http.gate import TOO_LONG
 
 LOYAL = 2.0  # how much longer than the least loaded the one that knows the prompt may take
 
@@ -48,24 +49,27 @@ class Router:
                 return endpoint
 
     def pick(self, key: str, usable: Sequence[Endpoint]) -> Endpoint:
+        """The one that knows the prompt of this key, or else the least loaded."""
         if len(usable) == 1:
             return usable[0]
         known = [e.seconds for e in usable if e.seconds]
         usual = min(known, default=1e-3)  # of one that was not asked yet
 
-        def load(endpoint: Endpoint) -> float:
-            return endpoint.load if endpoint.seconds else (endpoint.gate.live + len(endpoint.gate.waiting) + 1) * usual
-
         home = max(usable, key=lambda e: blake2b(f"{key} {e.spec.url}".encode("utf-8", "replace")).digest())
-        least = min(usable, key=load)
-        return home if load(home) <= LOYAL * load(least) else least
+        least = min(usable, key=lambda e: e.load(usual))
+        return home if home.load(usual) <= LOYAL * least.load(usual) else least
 
     def succeeded(self) -> None:
         self.credit += 0.25
 
-    def may_retry(self) -> bool:
-        """At most 100 retries, twice the most requests that were in flight, and one for every four successes."""
+    def is_hopeless(self, failed: AttemptError) -> bool:
+        """Is asking again no use, or no more allowed? If not, one more retry is counted.
+
+        There are at most 100 retries, twice the most requests that were in flight, and one for every four successes.
+        """
+        if failed.again == "no" or (failed.after or 0) > TOO_LONG or all(e.gate.is_gone for e in self.endpoints):
+            return True
         if self.retries >= 100 + 2 * sum(e.gate.most for e in self.endpoints) + self.credit:
-            return False
+            return True
         self.retries += 1
-        return True
+        return False
