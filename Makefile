@@ -5,7 +5,7 @@ MULLOVER_DATA ?= $(wildcard $(abspath ../shared/data))
 export MULLOVER_DATA
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test test-slow test-gpu check format docs bench clean
+.PHONY: demo test test-slow test-servers test-gpu check format docs bench bench-http clean
 
 $(BIN)/mull: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -20,6 +20,12 @@ test: $(BIN)/mull
 
 test-slow: $(BIN)/mull
 	$(BIN)/pytest -m 'slow and not gpu'
+
+test-servers: $(BIN)/mull
+	$(BIN)/pytest tests/servers
+
+bench-http: $(BIN)/mull
+	$(BIN)/python benchmarks/throughput.py
 
 test-gpu: $(BIN)/mull
 	$(BIN)/pytest -m gpu

@@ -58,7 +58,7 @@ def test_fields_a_server_does_not_obey_are_not_sent() -> None:
 
 def test_all_tokens_are_said_as_minus_1_so_that_no_default_of_the_server_stands_in() -> None:
     sent = body(Profile(top_k=True, min_p=True))
-    assert (sent["top_k"], sent["min_p"]) == (-1, 0.0)
+    assert (sent["top_k"], sent["min_p"]) == (asking.ALL, 0.0)
 
 
 @given(st.integers(-(2**64), 2**64))

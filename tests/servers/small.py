@@ -9,17 +9,22 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-WORDS = """a about again all an and animal another answer apples are as at bear before big birds blue but by cat come cow day
-did do dog down eight every far fast find first five four fox from give go good green had hare has have he her here him
-his home how in is it its just know large last left like little long made make man many me more much my new next night
-nine no not now of off old on once one only or other our out over owl people place red right round run said sang saw
-say second seven she short six sky slept small so some story ten than that the their them then there they think this
-three time to two under up us very was way we well went were what when where which who will wise with year you""".split()
-SPECIAL = ["<|end|>", "<|user|>", "<|assistant|>", "<|system|>", "<unk>"]
+TEXT = (
+    "a about again all an and animal another answer apples are as at bear before big birds blue but by "
+    "cat come cow day did do dog down eight every far fast find first five four fox from give go good "
+    "green had hare has have he her here him his home how in is it its just know large last left like "
+    "little long made make man many me more much my new next night nine no not now of off old on once one "
+    "only or other our out over owl people place red right round run said sang saw say second seven she "
+    "short six sky slept small so some story ten than that the their them then there they think this "
+    "three time to two under up us very was way we well went were what when where which who will wise "
+    "with year you user assistant system "
+)
+WORDS = TEXT.split()
+SPECIAL = ["<|end|>", "<unk>"]
 TEMPLATE = (
-    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
+    "{% for message in messages %} {{ message.role }} {{ message.content | trim }}"
     "{% if message.role != 'assistant' or not loop.last or add_generation_prompt %}<|end|>{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    "{% if add_generation_prompt %} assistant{% endif %}"
 )
 
 
@@ -33,7 +38,6 @@ def main(folder: str) -> None:
         eos_token="<|end|>",
         pad_token="<|end|>",
         unk_token="<unk>",
-        additional_special_tokens=SPECIAL[1:4],
         clean_up_tokenization_spaces=False,
     )
     fast.chat_template = TEMPLATE

@@ -115,7 +115,12 @@ def show(result: Result, json: bool) -> None:
     if result.pass_at_why:
         print(f"  no pass@k: {result.pass_at_why}")
     unit = result.unit
-    print(f"  {total.prompt_tokens} + {total.completion_tokens} {unit} (prompt + completion), {result.seconds:.1f} s")
+    spent = f"{total.prompt_tokens} + {total.completion_tokens} {unit} (prompt + completion), {result.seconds:.1f} s"
+    if total.money:
+        spent += f", cost {total.money:.6g}"
+    print(f"  {spent}")
+    if total.retries or total.partial:
+        print(f"  {total.retries} retries; {total.partial} answers whose cost nobody told, counted as far as seen")
     if result.oracle:
         print("  ORACLE: the scorer knew the truth; this is no result of the strategy")
     print(f"  {result.run}", file=sys.stderr)

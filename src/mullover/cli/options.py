@@ -18,7 +18,11 @@ DEFAULT_STRATEGY = "chain_of_thought"
 
 # name -> (type, help)
 COMMON: Mapping[str, tuple[Any, str]] = {
-    "model": (str, "replay:FILE, scripted:FILE, toy or toy:FILE; else MULLOVER_MODEL, else pocket."),
+    "model": (
+        str,
+        "http://HOST:PORT/v1#NAME, pool:FILE.toml, replay:FILE, scripted:FILE, toy or toy:FILE; "
+        "else MULLOVER_MODEL, else pocket.",
+    ),
     "strategy": (str, "How to reason; see `mull strategies`."),
     "seed": (int, "Folded into every sample's own seed."),
     "system": (str, "A system message."),
@@ -31,6 +35,7 @@ COMMON: Mapping[str, tuple[Any, str]] = {
     "thinking": (str, "on, off, an effort (low, medium, high), or a budget in tokens."),
     "budget_tokens": (int, "Hard limit for one question: generated, computed prompt and verifier tokens."),
     "budget_seconds": (float, "Hard limit for one question."),
+    "budget_money": (float, "Hard limit for one question, by the prices in MULLOVER_PRICES or prices.toml."),
 }
 SAMPLED = ("temperature", "top_p", "top_k", "min_p", "max_tokens")
 # Options that many strategies share: told about even where the chosen strategy lacks them.
@@ -140,7 +145,7 @@ def chosen(given: Mapping[str, Any]) -> Chosen:
         specs=specs,
         sampling=sampling,
         seed=given["seed"] or 0,
-        budget=Budget(given["budget_tokens"], given["budget_seconds"]),
+        budget=Budget(given["budget_tokens"], given["budget_seconds"], given["budget_money"]),
         system=given["system"] or "",
         kind=given["kind"],
         model=given["model"],

@@ -9,6 +9,7 @@ from mullover.errors import CapabilityError
 from mullover.types import ModelInfo, Prompt, Sampling
 
 KEEP = {"include_stop_str_in_output": True, "no_stop_trim": True}  # vLLM's and SGLang's word for one wish
+ALL = 1 << 30  # a top_k of all tokens: 0 is refused by SGLang, -1 by llama-cpp-python, and each means all elsewhere
 SEED = (1 << 31) - 1  # seeds that fit what every server holds them in
 
 
@@ -76,7 +77,7 @@ def _common(name: str, profile: Profile, sampling: Sampling, n: int, seed: int) 
     if profile.temperature:
         body |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
     if profile.top_k:
-        body["top_k"] = sampling.top_k or -1
+        body["top_k"] = sampling.top_k or ALL
     if profile.min_p:
         body["min_p"] = sampling.min_p
     if profile.usage:
