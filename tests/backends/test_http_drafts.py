@@ -222,7 +222,7 @@ def test_what_samples_of_one_request_cost_is_what_the_server_said(data: Any, see
 def test_where_nobody_told_the_cost_one_attempt_is_partial() -> None:
     drafts = [Draft(0, False), Draft(1, False)]
     assert shares(drafts, None, 7) == [Usage(prompt_tokens=7, partial=1), Usage()]
-    assert shares(drafts, None, 0) == [Usage(), Usage()]
+    assert shares(drafts, None, None) == [Usage(), Usage()]
 
 
 def test_tokens_that_were_seen_count_where_nobody_told_the_cost() -> None:

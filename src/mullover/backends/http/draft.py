@@ -42,6 +42,7 @@ class Draft:
         self.stop: str | None = None
         self.cut = False  # we ended it, before the server did
         self.seen = 0  # tokens, at least
+        self.size = 0  # characters
         self.counted = 0  # of those, told by events
         self.fresh: list[str] = []
         self.fresh_ids: list[int] = []
@@ -87,7 +88,9 @@ class Draft:
             self.parts.append(piece.text)
         new = self.parts[before:]
         self.fresh += new
-        return sum(map(len, new))
+        long = sum(map(len, new))
+        self.size += long
+        return long
 
     def _keep_stop(self) -> None:
         """A stop string that the server names and its reasoning parser swallowed, such as </think>."""
@@ -118,6 +121,10 @@ class Draft:
     def paid(self, usage: Usage) -> Event:
         """What this attempt cost beyond what events told; the last event if the sample has ended."""
         return self._event(usage, self.sample)
+
+    def is_beyond(self, tokens: int) -> bool:
+        """Has it said what no answer of so many tokens can?"""
+        return self.seen > 2 * tokens + 64 or self.size > 100 * tokens + 10_000
 
     def _event(self, usage: Usage, sample: Callable[[], Sample] | None = None) -> Event:
         self.told += usage

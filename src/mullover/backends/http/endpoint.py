@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from mullover.backends.http import asking
@@ -52,9 +52,12 @@ class Endpoint:
             async with self.transport.stream(url, body) as stream:
                 while found := await stream.read():
                     waited = waited or time.monotonic() - sent
-                    chunks = [chunk(data) for data in found if data != DONE]
+                    chunks, broken = read_until_error(found)
                     ended = ended or any(piece.finish for one in chunks for piece in one.pieces)
-                    if enough := not await take(chunks):
+                    enough = not await take(chunks)
+                    if broken is not None:
+                        raise broken
+                    if enough:
                         break
             if not ended and not enough:
                 raise AttemptError(f"{self.spec.host} ended an answer in its middle", "down")
@@ -70,7 +73,7 @@ class Endpoint:
         if failure.again == "busy":
             self.gate.busy(sent, failure.after)
         elif failure.again == "down":
-            self.gate.down(str(failure), failure.after)
+            self.gate.down(str(failure), failure.after, sent)
             self.seconds *= 2
         elif failure.status:
             self.gate.well(sent, time.monotonic() - sent)  # it answers, if only to refuse
@@ -114,3 +117,15 @@ class Endpoint:
         if len(self._ids) > REMEMBERED:
             self._ids.popitem(last=False)
         return tokens
+
+
+def read_until_error(found: Sequence[bytes]) -> tuple[list[Chunk], AttemptError | None]:
+    """What came before an event that is an error, or makes no sense, is counted all the same."""
+    chunks: list[Chunk] = []
+    for data in found:
+        if data != DONE:
+            try:
+                chunks.append(chunk(data))
+            except AttemptError as error:
+                return chunks, error
+    return chunks, None

@@ -1,5 +1,6 @@
 """Why a request failed, and whether asking again may help."""
 
+import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -29,9 +30,14 @@ class AttemptError(ModelError):
         self.again, self.after, self.status = again, after, status
 
 
+SECRETS: set[str] = set()  # keys in use: some servers repeat them in their refusals
+
+
 def in_words(value: Any) -> str:
     """The beginning of what a server sent, on one line, safe to show."""
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    for secret in SECRETS:
+        text = text.replace(secret, "[key]")
     line = " ".join(text[: LONG * 4].split())
     line = "".join(c if c.isprintable() else "?" for c in line)
     return line if len(line) <= LONG else f"{line[:LONG]}..."
@@ -57,7 +63,7 @@ def of_error(value: Mapping[str, Any]) -> AttemptError:
     """An error that came as an event of a stream, or as a body with status 200."""
     error = value.get("error") or value
     code = error.get("code") if isinstance(error, Mapping) else None
-    status = int(code) if isinstance(code, (int, str)) and str(code).isdigit() and len(str(code)) == 3 else 0
+    status = int(code) if isinstance(code, (int, str)) and re.fullmatch("[1-5][0-9][0-9]", str(code)) else 0
     kind = error.get("type") if isinstance(error, Mapping) else ""
     message = f"the server reports an error: {_told(error)}"
     if status == 429 or "rate_limit" in f"{kind} {code}" or "overloaded" in f"{kind} {code}":
@@ -82,7 +88,7 @@ def _told(error: Any) -> str:
         inner = error.get("metadata")
         raw = inner.get("raw") if isinstance(inner, Mapping) else None  # what the server behind a router said
         return in_words(f"{error['message']}: {raw}" if isinstance(raw, str) else error["message"])
-    return in_words(error if isinstance(error, str) else orjson.dumps(error, default=str))
+    return in_words(error)
 
 
 def _after(headers: Mapping[str, str]) -> float | None:

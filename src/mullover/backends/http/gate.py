@@ -1,6 +1,7 @@
 """How many requests one endpoint gets at once, and whether it gets any."""
 
 import asyncio
+import math
 import time
 from collections import deque
 from contextlib import suppress
@@ -38,6 +39,8 @@ class Gate:
         self.broken = 0.0  # since when, 0: it is not
         self.served = False
         self.last = ""  # failure
+        self.rest = COOL  # seconds until the next trial
+        self.trying = 0  # trials in flight
         self.usual = self.recent = 0.0  # seconds to the first word
         self.waiting: deque[asyncio.Future[None]] = deque()
         self.timer: asyncio.TimerHandle | None = None
@@ -69,16 +72,17 @@ class Gate:
             await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled() and place.exception() is None:
-                self.live -= 1
-                self._next()
+                self.leave()
             else:
                 with suppress(ValueError):
                     self.waiting.remove(place)
             raise
 
-    def leave(self) -> None:
-        """A request ended, however it did."""
+    def leave(self, entered: float = math.inf) -> None:
+        """A request that had its place since `entered` ended, however it did."""
         self.live -= 1
+        if self.broken and entered >= self.broken:
+            self.trying = max(0, self.trying - 1)
         self._next()
 
     def well(self, sent: float, waited: float) -> None:
@@ -103,17 +107,23 @@ class Gate:
             self._shrink(0.5)
         self._wait(after)
 
-    def down(self, why: str, after: float | None = None) -> None:
-        """It broke, or could not be reached; it may have said for how long."""
+    def down(self, why: str, after: float | None = None, sent: float = math.inf) -> None:
+        """It broke, or could not be reached; it may have said for how long.
+
+        Each trial that fails doubles the rest; those that were sent before the breaker opened are no trials.
+        """
         self.last = why
         self._wait(after)
         self.failures += 1
-        allowed = BROKEN if self.served else NEVER_SERVED
-        if self.failures < allowed:
+        if self.failures < (BROKEN if self.served else NEVER_SERVED):
             return
         now = time.monotonic()
-        self.broken = self.broken or now
-        self.until = max(self.until, now + min(COLD, COOL * 2.0 ** min(9, self.failures - allowed)))
+        if not self.broken:
+            self.broken, self.rest, self.trying = now, COOL, 0
+            self._wait(self.rest)
+        elif sent > self.broken:
+            self.rest = min(COLD, 2 * self.rest)
+            self._wait(self.rest)
         while self.waiting:
             place = self.waiting.popleft()
             if not place.done():
@@ -124,11 +134,15 @@ class Gate:
             self.until = max(self.until, time.monotonic() + min(after, TOO_LONG))
 
     def _open(self) -> bool:
-        room = 1 if self.broken else int(self.cap)
-        return self.live < room and time.monotonic() >= self.until
+        return self._room() and time.monotonic() >= self.until
+
+    def _room(self) -> bool:
+        """One trial at a time goes to a broken endpoint; requests from before that still hang are none."""
+        return self.trying < 1 if self.broken else self.live < int(self.cap)
 
     def _take(self) -> None:
         self.live += 1
+        self.trying += self.is_broken
         self.most = max(self.most, self.live)
 
     def _shrink(self, by: float) -> None:
@@ -145,8 +159,7 @@ class Gate:
 
     def _later(self) -> None:
         """Look again when the pause is over; what waits for a place alone is woken by who leaves."""
-        room = 1 if self.broken else int(self.cap)
-        if self.timer is None and self.waiting and self.live < room:
+        if self.timer is None and self.waiting and self._room():
             wait = max(0.0, self.until - time.monotonic())
             self.timer = asyncio.get_running_loop().call_later(wait, self._woken)
 

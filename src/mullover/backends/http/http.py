@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -168,7 +169,7 @@ class Call:
         """One request: what its choices say goes into the drafts, and out as events."""
         usage: Usage | None = None
         failed, heard = None, False
-        stops = () if endpoint.profile.stops else self.sampling.stop
+        stops, entered = () if endpoint.profile.stops else self.sampling.stop, time.monotonic()
 
         async def take(chunks: list[Chunk]) -> bool:
             nonlocal usage, heard
@@ -181,6 +182,8 @@ class Call:
             for draft in drafts:
                 if (grown := draft.grown()) is not None:
                     await self.events.put(grown)
+                if draft.is_beyond(self.sampling.max_tokens):
+                    raise AttemptError(f"{endpoint.spec.host} said far more than it was asked for; it was cut off")
             # A server that does not know the stop strings would go on.
             return usage is not None or not any(d.cut for d in drafts) or not all(d.finish for d in drafts)
 
@@ -190,11 +193,11 @@ class Call:
         except AttemptError as error:
             failed = error
         finally:
-            endpoint.gate.leave()
+            endpoint.gate.leave(entered)
         if failed is None:
             self.router.succeeded()
         words = len(self.key.split()) + len(self.prompt.said.split())  # each is a token at least
-        for draft, cost in zip(drafts, shares(drafts, usage, words if heard else 0), strict=True):
+        for draft, cost in zip(drafts, shares(drafts, usage, words if heard else None), strict=True):
             if draft.finish or cost != NOTHING:
                 await self.events.put(draft.paid(cost))
         return failed
@@ -212,22 +215,23 @@ class Call:
         await asyncio.sleep(random.uniform(0, most if failed.after is None else self.patience.base))
 
 
-def shares(drafts: Sequence[Draft], usage: Usage | None, words: int) -> list[Usage]:
+def shares(drafts: Sequence[Draft], usage: Usage | None, words: int | None) -> list[Usage]:
     """What each sample of one request cost beyond what events told; together exactly what the server said.
 
     The first pays for the prompt. Completion and reasoning tokens are shared by what was seen of each.
 
     Args:
         usage: None if the server never told it: then what was seen is counted, a lower bound.
-        words: of the prompt, which has as many tokens at least; 0: nothing was ever heard.
+        words: of the prompt, which has as many tokens at least; None: nothing was ever heard.
     """
     if usage is None:
-        partial = min(1, words)
+        if words is None:
+            return [NOTHING] * len(drafts)
         return [
             Usage(
                 prompt_tokens=0 if i else words,
                 completion_tokens=draft.seen - draft.counted,
-                partial=0 if i else partial,
+                partial=0 if i else 1,
             )
             for i, draft in enumerate(drafts)
         ]

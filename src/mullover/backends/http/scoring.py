@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,11 @@ async def _retried(router: "Router", patience: "Patience", prompt: Prompt, text:
     avoid, tries = None, 0
     while True:
         endpoint = await router.enter(prompt.text, avoid)
-        started = asyncio.get_running_loop().time()
+        started = time.monotonic()
         try:
-            return await one(endpoint, prompt, text)
+            logprobs = await one(endpoint, prompt, text)
+            endpoint.gate.well(started, time.monotonic() - started)
+            return logprobs
         except AttemptError as failed:
             endpoint.failed(failed, started)
             tries += 1
@@ -43,7 +46,7 @@ async def _retried(router: "Router", patience: "Patience", prompt: Prompt, text:
                 raise ModelError(str(failed)) from None
             avoid = endpoint
         finally:
-            endpoint.gate.leave()
+            endpoint.gate.leave(started)
         # The wait's length is no part of any result, so it needs no seed.
         await asyncio.sleep(random.uniform(0, min(patience.longest, patience.base * 2 ** (tries - 1))))
 

@@ -11,7 +11,7 @@ import aiohttp
 import orjson
 
 from mullover import __version__
-from mullover.backends.http.failures import AttemptError, of_status
+from mullover.backends.http.failures import SECRETS, AttemptError, in_words, of_status
 from mullover.backends.http.spec import Spec
 from mullover.backends.http.sse import DONE, LONGEST, Events
 
@@ -21,6 +21,7 @@ IDLE = 4.0  # seconds for which a connection is kept; uvicorn drops them after 5
 GRACE = 1.0  # seconds that a server may take to end a response after its last event
 
 
+SECRET = 6  # characters; a shorter key is no secret, and may be a part of any word
 OPEN: set[object] = set()  # what keeps connections open, so that it is not collected before they are closed
 
 
@@ -44,6 +45,8 @@ class Transport:
         """
         self.spec, self.timeouts = spec, timeouts
         self.key = spec.key()
+        if len(self.key) >= SECRET:
+            SECRETS.add(self.key)
         self.session: aiohttp.ClientSession | None = None
         self.live = 0  # requests
         self._life: AsyncGenerator[aiohttp.ClientSession, None] | None = None
@@ -60,7 +63,7 @@ class Transport:
             life = self._lived()
             self.session = await anext(life)
             self._life = life
-            OPEN.add(life)
+            OPEN.add(self)
         return self.session
 
     def left(self) -> None:
@@ -78,11 +81,10 @@ class Transport:
 
     async def aclose(self) -> None:
         """Close the connections; the next request opens others."""
-        life, self._life, self.session = self._life, None, None
         if self._idle is not None:
             self._idle.cancel()
-        if life is not None:
-            await life.aclose()
+        if self._life is not None:
+            await self._life.aclose()
 
     async def _lived(self) -> AsyncGenerator[aiohttp.ClientSession, None]:
         headers = {"User-Agent": f"mullover/{__version__}", "Accept": "text/event-stream, application/json"}
@@ -97,11 +99,11 @@ class Transport:
             auto_decompress=False,
             trust_env=False,  # no key to a proxy or from a .netrc that nobody named
         )
-        life = self._life
         try:
             yield session
         finally:
-            OPEN.discard(life)
+            OPEN.discard(self)
+            self.session = self._life = None
             await session.close()
             await asyncio.sleep(0)  # its sockets close at the next turn of the loop
 
@@ -142,7 +144,7 @@ class Transport:
                 return response
             try:
                 if response.status not in (301, 302, 303, 307, 308):
-                    raise of_status(response.status, response.headers, await response.content.read(ERROR))
+                    raise of_status(response.status, response.headers, await beginning(response))
                 url = self._redirected(url, response)
             finally:
                 response.close()
@@ -151,19 +153,22 @@ class Transport:
     def _redirected(self, url: str, response: aiohttp.ClientResponse) -> str:
         to = urljoin(url, response.headers.get("location", ""))
         here, there = urlsplit(url), urlsplit(to)
+        where = in_words(f"{there.scheme}://{there.hostname}")
         if (here.scheme, here.netloc) != (there.scheme, there.netloc):
             raise AttemptError(
-                f"{self.spec.host} redirects to another host, {there.scheme}://{there.hostname}; no key goes there: "
+                f"{self.spec.host} redirects to another host, {where}; no key goes there: "
                 "name that server if you trust it"
             )
         if response.status not in (307, 308):
-            raise AttemptError(f"{self.spec.host} redirects to {there.path}; write that path in the model's address")
+            raise AttemptError(
+                f"{self.spec.host} redirects to {in_words(there.path)}; write that path in the model's address"
+            )
         return to
 
     def failure(self, error: Exception, phase: str) -> AttemptError:
-        """Any of ERRORS in our words, without the key."""
+        """Any of ERRORS in our words."""
         if isinstance(error, AttemptError):
-            return self._scrubbed(error)
+            return error
         return self._late(error, phase) if isinstance(error, TimeoutError) else self._broken(error)
 
     def _late(self, error: TimeoutError, phase: str) -> AttemptError:
@@ -180,20 +185,16 @@ class Transport:
     def _broken(self, error: Exception) -> AttemptError:
         host = self.spec.host
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            return AttemptError(f"the certificate of {host} is not valid: {error.certificate_error}")
+            return AttemptError(f"the certificate of {host} is not valid: {in_words(error.certificate_error)}")
         if isinstance(error, aiohttp.ClientConnectorError):
-            return AttemptError(f"cannot reach {host}: {error.strerror or error}; is the server running?", "down")
+            return AttemptError(
+                f"cannot reach {host}: {in_words(error.strerror or error)}; is the server running?", "down"
+            )
         if isinstance(error, (aiohttp.InvalidURL, ValueError)):
-            return AttemptError(f"{host} cannot be asked: {error}")
+            return AttemptError(f"{host} cannot be asked: {in_words(error)}")
         if isinstance(error, aiohttp.ClientResponseError):
-            return AttemptError(f"{host} speaks no proper HTTP: {error.message}", "down")
-        return AttemptError(f"the connection to {host} broke: {error or type(error).__name__}", "down")
-
-    def _scrubbed(self, error: AttemptError) -> AttemptError:
-        """Some servers repeat the key in their refusal."""
-        if not self.key or self.key not in str(error):
-            return error
-        return AttemptError(str(error).replace(self.key, "[key]"), error.again, error.after, error.status)
+            return AttemptError(f"{host} speaks no proper HTTP: {in_words(error.message)}", "down")
+        return AttemptError(f"the connection to {host} broke: {in_words(error) or type(error).__name__}", "down")
 
 
 ERRORS = (AttemptError, TimeoutError, aiohttp.ClientError, OSError, ValueError)
@@ -213,11 +214,11 @@ class Stream:
         self.phase = "first"
 
     async def __aenter__(self) -> "Stream":
-        limits = self.transport.timeouts
-        self.loop = asyncio.get_running_loop()
-        self.end = self.loop.time() + limits.total
-        self.clock = asyncio.timeout_at(min(self.end, self.loop.time() + limits.first))
         self.session = await self.transport.opened()
+        self.loop = asyncio.get_running_loop()
+        self.paused = self.loop.time()
+        self.end = self.paused + self.transport.timeouts.total
+        self.clock = asyncio.timeout_at(None)
         await self.clock.__aenter__()
         return self
 
@@ -232,6 +233,8 @@ class Stream:
 
     async def read(self) -> list[bytes]:
         """The data of the events that came next, as many as came at once; empty at the end."""
+        self.end += self.loop.time() - self.paused  # the reader's own time does not count
+        self._wait()
         try:
             if self.response is None:
                 self.response = await self.transport.asked(self.session, "POST", self.url, self.body)
@@ -243,6 +246,16 @@ class Stream:
             raise self.transport.failure(error, self._phase()) from None
         except ERRORS as error:
             raise self.transport.failure(error, self.phase) from None
+        finally:
+            if not self.clock.expired():
+                self.clock.reschedule(None)
+            self.paused = self.loop.time()
+
+    def _wait(self) -> None:
+        """Set the clock for what comes next."""
+        limits = self.transport.timeouts
+        most = limits.first if self.phase == "first" else limits.between
+        self.clock.reschedule(min(self.end, self.loop.time() + most))
 
     async def _next(self) -> list[bytes]:
         assert self.response is not None
@@ -259,14 +272,23 @@ class Stream:
                 self.phase = "after"
                 return found
             self.phase = "between"
-            self.clock.reschedule(min(self.end, self.loop.time() + self.transport.timeouts.between))
             if found:
                 return found
+            self._wait()
         found, self.events = self.events.end(), None
         return found
 
     def _phase(self) -> str:
         return "total" if self.loop.time() >= self.end else self.phase
+
+
+async def beginning(response: aiohttp.ClientResponse) -> bytes:
+    """The first `ERROR` bytes of a body, or as much of them as came."""
+    body = b""
+    with suppress(aiohttp.ClientError, OSError):
+        while len(body) < ERROR and (received := await response.content.read(ERROR)):
+            body += received
+    return body
 
 
 async def whole(response: aiohttp.ClientResponse) -> bytes:
