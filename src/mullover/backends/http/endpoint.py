@@ -36,7 +36,7 @@ class Endpoint:
 
     def load(self, usual: float) -> float:
         """Seconds until one more request would be answered, roughly; `usual` for one that has answered none."""
-        return (self.gate.live + len(self.gate.waiting) + 1) * (self.seconds or usual)
+        return self.gate.pause + (self.gate.live + len(self.gate.waiting) + 1) * (self.seconds or usual)
 
     async def ask(
         self, prompt: Prompt, sampling: Sampling, n: int, seed: int, take: Callable[[list[Chunk]], Awaitable[bool]]
@@ -74,7 +74,6 @@ class Endpoint:
             self.gate.busy(sent, failure.after)
         elif failure.again == "down":
             self.gate.down(str(failure), failure.after, sent)
-            self.seconds *= 2
         elif failure.status:
             self.gate.well(sent, time.monotonic() - sent)  # it answers, if only to refuse
 

@@ -54,6 +54,16 @@ class Gate:
         """Out of use for so long that nobody waits."""
         return self.broken > 0 and time.monotonic() - self.broken > (PATIENCE if self.served else NEVER_SERVED)
 
+    @property
+    def is_ready_for_trial(self) -> bool:
+        """It broke, its rest is over, and nobody tries it yet."""
+        return self.broken > 0 and self._open()
+
+    @property
+    def pause(self) -> float:
+        """Seconds until it may be asked again."""
+        return max(0.0, self.until - time.monotonic())
+
     async def enter(self) -> None:
         """Wait for a place.
 

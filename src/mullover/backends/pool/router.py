@@ -9,14 +9,15 @@ from mullover.backends.http.failures import AttemptError
 from mullover.backends.http.gate import TOO_LONG
 
 LOYAL = 2.0  # how much longer than the least loaded the one that knows the prompt may take
+ROOM = 8  # requests that it may hold beyond that: a server that batches hardly feels them
 
 
 class Router:
     """Prefix-sticky, least-loaded.
 
     Requests that share a prompt go to one endpoint, whose cache then holds it (rendezvous hashing, so that
-    an endpoint that comes or goes moves no other prompt); one that is broken, or more than `LOYAL` times
-    as slow to reach, is passed over. Retries have a budget for all endpoints together.
+    an endpoint that comes or goes moves no other prompt); one that is broken, or much slower to reach, is
+    passed over. One that broke gets a request again when its rest is over. Retries have one budget for all.
 
     Source: Thaler & Ravishankar 1998 (rendezvous hashing); Mirrokni et al. 2018, arXiv:1608.01350 (bounded loads).
     """
@@ -36,14 +37,13 @@ class Router:
             AttemptError: every endpoint is out of use.
         """
         while True:
-            usable = [e for e in self.endpoints if not e.gate.is_broken] or [
-                e for e in self.endpoints if not e.gate.is_gone
-            ]
-            if not usable:
-                tried = min(self.endpoints, key=lambda e: e.gate.until)
-                await tried.gate.enter()
-                return tried
-            endpoint = self.pick(key, [e for e in usable if e is not avoid] or usable)
+            healthy = [e for e in self.endpoints if not e.gate.is_broken]
+            ready = [e for e in self.endpoints if e.gate.is_ready_for_trial]
+            rested = [e for e in self.endpoints if not e.gate.is_gone]
+            if not healthy and not rested and not ready:
+                await self.endpoints[0].gate.enter()  # raises: nobody is waited for any more
+            usable = ready or healthy or rested
+            endpoint = self.pick(key, [e for e in usable if e is not avoid] or healthy or usable)
             with suppress(AttemptError):  # it went out of use while we waited: choose again
                 await endpoint.gate.enter()
                 return endpoint
@@ -57,7 +57,7 @@ class Router:
 
         home = max(usable, key=lambda e: blake2b(f"{key} {e.spec.url}".encode("utf-8", "replace")).digest())
         least = min(usable, key=lambda e: e.load(usual))
-        return home if home.load(usual) <= LOYAL * least.load(usual) else least
+        return home if home.load(usual) <= LOYAL * least.load(usual) + ROOM * usual else least
 
     def succeeded(self) -> None:
         self.credit += 0.25

@@ -136,7 +136,9 @@ class Upstream:
             await self._handle(request, seen, wire)
         except Cut:
             pass
-        except (asyncio.CancelledError, ConnectionError):
+        except ConnectionError:  # the client left while something was written to it
+            seen.aborted = not (wire.cut or self._stopping or seen.finished)
+        except asyncio.CancelledError:
             seen.aborted = not (wire.cut or self._stopping or seen.finished)
             raise
         finally:
