@@ -32,7 +32,8 @@ PROMPT = Prompt.of("why?")
 
 
 def body(profile: Profile, sampling: Sampling = Sampling(), prompt: Prompt = PROMPT, **more: Any) -> dict[str, Any]:
-    return asking.chat("qwen", profile, prompt, sampling, more.get("n", 1), more.get("seed", 3))
+    made = asking.chat("qwen", profile, prompt, sampling, more.get("n", 1))
+    return dict(asking.seeded(made, profile, more.get("seed", 3)))
 
 
 def test_a_plain_request_says_all_that_was_asked() -> None:
@@ -66,6 +67,10 @@ def test_seeds_fit_in_31_bits(seed: int) -> None:
     sent = body(Profile(), seed=seed)["seed"]
     assert 0 <= sent < 2**31
     assert sent == seed or not 0 <= seed < 2**31
+
+
+def test_a_server_that_refuses_seeds_is_sent_none() -> None:
+    assert "seed" not in body(Profile(seed=False))
 
 
 def test_each_sample_has_a_seed_of_its_own() -> None:
@@ -144,13 +149,13 @@ def test_the_limit_has_the_servers_name_and_a_raw_completion_its_own() -> None:
     late = Profile(limit="max_completion_tokens")
     assert body(late, Sampling(max_tokens=7))["max_completion_tokens"] == 7
     assert "max_tokens" not in body(late)
-    raw = asking.raw("qwen", late, [1, 2], Sampling(max_tokens=7), 1, 3)
+    raw = asking.raw("qwen", late, [1, 2], Sampling(max_tokens=7), 1)
     assert (raw["max_tokens"], raw["prompt"], "max_completion_tokens" in raw) == (7, [1, 2], False)
 
 
 def test_logprobs_are_asked_for_in_the_words_of_chats_and_of_raw_completions() -> None:
     asked = Sampling(top_logprobs=4)
-    chat, raw = body(Profile(), asked), asking.raw("qwen", Profile(), "text", asked, 1, 3)
+    chat, raw = body(Profile(), asked), asking.raw("qwen", Profile(), "text", asked, 1)
     assert (chat["logprobs"], chat["top_logprobs"]) == (True, 4)
     assert (raw["logprobs"], "top_logprobs" in raw, "messages" in raw) == (4, False, False)
 

@@ -37,14 +37,19 @@ def check(info: ModelInfo, profile: Profile, sampling: Sampling) -> None:
         raise CapabilityError(f"{info.name} cannot do thinking by a budget of tokens; say on, off or an effort")
 
 
+def seeded(body: Mapping[str, Any], profile: Profile, seed: int) -> Mapping[str, Any]:
+    """A request with its sample's own seed, in what every server holds seeds in."""
+    return {**body, "seed": seed & SEED} if profile.seed else body
+
+
 def messages(prompt: Prompt) -> list[dict[str, Any]]:
     return [{"role": message.role, "content": content(message)} for message in prompt.messages]
 
 
-def chat(name: str, profile: Profile, prompt: Prompt, sampling: Sampling, n: int, seed: int) -> dict[str, Any]:
+def chat(name: str, profile: Profile, prompt: Prompt, sampling: Sampling, n: int) -> dict[str, Any]:
     """The body of a chat request; a turn that was begun goes on in the server's way."""
     asked = messages(prompt)
-    body = _common(name, profile, sampling, n, seed)
+    body = _common(name, profile, sampling, n)
     body |= thinking(profile, sampling.thinking)
     if prompt.segments:
         asked.append({"role": "assistant", "content": prompt.said})
@@ -58,9 +63,9 @@ def chat(name: str, profile: Profile, prompt: Prompt, sampling: Sampling, n: int
     return body
 
 
-def raw(name: str, profile: Profile, begun: str | list[int], sampling: Sampling, n: int, seed: int) -> dict[str, Any]:
+def raw(name: str, profile: Profile, begun: str | list[int], sampling: Sampling, n: int) -> dict[str, Any]:
     """The body of a raw completion of a text or of token ids."""
-    body = _common(name, profile, sampling, n, seed)
+    body = _common(name, profile, sampling, n)
     if body.pop("max_completion_tokens", None):
         body["max_tokens"] = sampling.max_tokens
     body["prompt"] = begun
@@ -71,9 +76,9 @@ def raw(name: str, profile: Profile, begun: str | list[int], sampling: Sampling,
     return body
 
 
-def _common(name: str, profile: Profile, sampling: Sampling, n: int, seed: int) -> dict[str, Any]:
+def _common(name: str, profile: Profile, sampling: Sampling, n: int) -> dict[str, Any]:
     """What was asked is said in full: a server's own defaults would else stand in for what is left out."""
-    body: dict[str, Any] = {"model": name, "stream": True, profile.limit: sampling.max_tokens, "seed": seed & SEED}
+    body: dict[str, Any] = {"model": name, "stream": True, profile.limit: sampling.max_tokens}
     if profile.temperature:
         body |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
     if profile.top_k:

@@ -121,7 +121,7 @@ class Doctor:
     async def _chat(self) -> None:
         self.base = reply = await self.probe.plain()
         refused = self.probe.refused
-        self._note("chat", "works", "streamed", limit=self.probe.limit)
+        self._note("chat", "works", "streamed", limit=self.probe.limit, seed="seed" not in refused)
         taken = "temperature" not in refused
         self._note("temperature", "works" if taken else "missing", "" if taken else "refused", temperature=taken)
         told = "" if reply.usage else "not told in streams: tokens are counted as far as they are seen"

@@ -127,7 +127,7 @@ class Draft:
         return self.seen > 2 * tokens + 64 or self.size > 100 * tokens + 10_000
 
     def _event(self, usage: Usage, sample: Callable[[], Sample] | None = None) -> Event:
-        self.told += usage
+        self.told = usage if self.told is NOTHING else self.told + usage
         text, ids = "".join(self.fresh), tuple(self.fresh_ids)
         self.said += len(text) + len(ids)
         self.fresh, self.fresh_ids = [], []

@@ -16,6 +16,7 @@ from mullover.backends.http.transport import Timeouts, Transport
 from mullover.backends.http.wire import Chunk, chunk
 from mullover.types import Prompt, Sampling, Segment
 
+Take = Callable[[list[Chunk]], Awaitable[bool]]
 REMEMBERED = 256  # prompts whose token ids are kept
 
 
@@ -39,17 +40,22 @@ class Endpoint:
         return self.gate.pause + (self.gate.live + len(self.gate.waiting) + 1) * (self.seconds or usual)
 
     async def ask(
-        self, prompt: Prompt, sampling: Sampling, n: int, seed: int, take: Callable[[list[Chunk]], Awaitable[bool]]
+        self, prompt: Prompt, sampling: Sampling, n: int, seed: int, take: Take, made: dict[Any, tuple[str, Any]]
     ) -> None:
         """One request. `take` gets what it answers as it comes, a read at a time, until it wants no more.
+
+        Args:
+            made: the requests made before from this prompt and sampling; they differ in the seed alone.
 
         Raises:
             AttemptError: this attempt failed; the gate has heard of it.
         """
         sent, waited, ended, enough = time.monotonic(), 0.0, False, False
         try:
-            url, body = await self.request(prompt, sampling, n, seed)
-            async with self.transport.stream(url, body) as stream:
+            if (self, n) not in made:
+                made[self, n] = await self.request(prompt, sampling, n)
+            url, body = made[self, n]
+            async with self.transport.stream(url, asking.seeded(body, self.profile, seed)) as stream:
                 while found := await stream.read():
                     waited = waited or time.monotonic() - sent
                     chunks, broken = read_until_error(found)
@@ -77,13 +83,13 @@ class Endpoint:
         elif failure.status:
             self.gate.well(sent, time.monotonic() - sent)  # it answers, if only to refuse
 
-    async def request(self, prompt: Prompt, sampling: Sampling, n: int, seed: int) -> tuple[str, dict[str, Any]]:
-        """Where to, and what."""
+    async def request(self, prompt: Prompt, sampling: Sampling, n: int) -> tuple[str, dict[str, Any]]:
+        """Where to, and what, but for the seed."""
         name, profile = self.spec.name, self.profile
         if not prompt.segments or profile.continues in ("", "flag", "trailing"):
-            return f"{self.spec.url}/chat/completions", asking.chat(name, profile, prompt, sampling, n, seed)
+            return f"{self.spec.url}/chat/completions", asking.chat(name, profile, prompt, sampling, n)
         begun = await self.begun(prompt, sampling)
-        return f"{self.spec.url}/completions", asking.raw(name, profile, begun, sampling, n, seed)
+        return f"{self.spec.url}/completions", asking.raw(name, profile, begun, sampling, n)
 
     async def begun(self, prompt: Prompt, sampling: Sampling) -> str | list[int]:
         """All that the model reads before it goes on: in token ids where the server takes them."""

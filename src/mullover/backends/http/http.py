@@ -4,8 +4,9 @@ import asyncio
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
+from typing import Any
 
 from mullover.backends.checks import seeds_of
 from mullover.backends.http import asking, profile, scoring
@@ -124,6 +125,7 @@ class Call:
     seeds: Sequence[int]
     key: str = ""
     opened: bool = False
+    made: dict[Any, tuple[str, Any]] = field(default_factory=dict)
     events: asyncio.Queue[Event | BaseException] = field(default_factory=lambda: asyncio.Queue(HELD))
 
     def __post_init__(self) -> None:
@@ -157,7 +159,10 @@ class Call:
                 failed = AttemptError(f"{endpoint.spec.host} answered without the choice that it was asked for")
             tries += failed is not None
             if failed is not None and (tries >= self.patience.attempts or self.router.is_hopeless(failed)):
-                await self._give_up(drafts, f"{failed}{f' (asked {tries} times)' if tries > 1 else ''}")
+                unknown = failed.status in (400, 422) and not endpoint.profile.seen
+                hint = f"; `mull doctor --model {endpoint.spec.url}#{endpoint.spec.name}` finds what it takes"
+                often = f" (asked {tries} times)" if tries > 1 else ""
+                await self._give_up(drafts, f"{failed}{often}{hint if unknown else ''}")
                 return
             for i, draft in enumerate(drafts):  # those of a choice too few as well: asked for anew
                 await self.events.put(draft.again(NOTHING if i else Usage(retries=1)))
@@ -189,7 +194,7 @@ class Call:
 
         try:
             seed = self.seeds[drafts[0].index]
-            await endpoint.ask(self.prompt, self.sampling, len(drafts), seed, take)
+            await endpoint.ask(self.prompt, self.sampling, len(drafts), seed, take, self.made)
         except AttemptError as error:
             failed = error
         finally:
@@ -224,6 +229,9 @@ def shares(drafts: Sequence[Draft], usage: Usage | None, words: int | None) -> l
         usage: None if the server never told it: then what was seen is counted, a lower bound.
         words: of the prompt, which has as many tokens at least; None: nothing was ever heard.
     """
+    if usage is not None and len(drafts) == 1:  # the usual case, the short way
+        told = drafts[0].counted
+        return [replace(usage, completion_tokens=usage.completion_tokens - told) if told else usage]
     if usage is None:
         if words is None:
             return [NOTHING] * len(drafts)

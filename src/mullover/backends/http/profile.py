@@ -41,6 +41,7 @@ class Profile:
     varied: bool = True  # answers at a high temperature differ
     top_k: bool = False
     min_p: bool = False
+    seed: bool = True  # does it take one?
     seeds: bool = False  # equal seeds give equal texts
     many: bool = False  # n > 1 gives as many choices
     usage: bool = True  # takes stream_options

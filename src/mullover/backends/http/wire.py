@@ -85,22 +85,22 @@ def chunk(data: bytes) -> Chunk:
 
 def _plain(choices: Any, value: dict[str, Any]) -> Chunk | None:
     """The usual chunk, of some words of one choice and nothing else, by the short way; None: it is another."""
-    if type(choices) is not list or len(choices) != 1 or value.get("usage"):
+    try:
+        (choice,) = choices
+        index, delta, finish = choice["index"], choice["delta"], choice.get("finish_reason")
+        text = delta["content"]
+    except (TypeError, KeyError, ValueError, AttributeError):
         return None
-    choice = choices[0]
-    if type(choice) is not dict or not choice.keys() <= USUAL or choice.get("logprobs") or "index" not in choice:
+    if len(delta) != 1 or type(text) is not str or type(index) is not int or index < 0 or value.get("usage"):
         return None
-    delta, finish = choice.get("delta"), choice.get("finish_reason")
-    if type(delta) is not dict or delta.keys() != CONTENT or type(delta["content"]) is not str:
+    if (len(choice) > 3 and not choice.keys() <= USUAL) or choice.get("logprobs"):
         return None
-    index = choice["index"]
-    if type(index) is not int or index < 0 or (finish is not None and type(finish) is not str):
+    if finish is not None and type(finish) is not str:
         return None
-    return Chunk([Piece(index, delta["content"], finish=finish or "")])
+    return Chunk([Piece(index, text, "", (), (), (), (), finish or "")])
 
 
 USUAL = frozenset({"index", "delta", "finish_reason", "logprobs"})
-CONTENT = frozenset({"content"})
 
 
 def _piece(choice: Any) -> Piece:

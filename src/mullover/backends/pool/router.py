@@ -36,6 +36,8 @@ class Router:
         Raises:
             AttemptError: every endpoint is out of use.
         """
+        if len(self.endpoints) == 1:
+            return await self._only(self.endpoints[0])
         while True:
             healthy = [e for e in self.endpoints if not e.gate.is_broken]
             ready = [e for e in self.endpoints if e.gate.is_ready_for_trial]
@@ -47,6 +49,15 @@ class Router:
             with suppress(AttemptError):  # it went out of use while we waited: choose again
                 await endpoint.gate.enter()
                 return endpoint
+
+    async def _only(self, endpoint: Endpoint) -> Endpoint:
+        while True:
+            try:
+                await endpoint.gate.enter()
+                return endpoint
+            except AttemptError:
+                if endpoint.gate.is_gone:
+                    raise
 
     def pick(self, key: str, usable: Sequence[Endpoint]) -> Endpoint:
         """The one that knows the prompt of this key, or else the least loaded."""
