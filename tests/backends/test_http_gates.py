@@ -340,3 +340,28 @@ def test_retries_have_a_budget_that_successes_refill() -> None:
     for _ in range(40):
         router.succeeded()
     assert sum(not router.is_hopeless(broke) for _ in range(500)) == 10
+
+
+# Files
+
+
+def test_no_more_requests_are_in_flight_than_this_process_may_open_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> tuple[int, int]:
+        async with Upstream(model=rich(), latency=0.02) as up:
+            model = Http([Spec.parse(f"{up.url}#toy")], profiles=[Profile()])
+            await model.sample(PROMPT, 64, Sampling())
+            return up.most, model.here().endpoints[0].gate.most
+
+    monkeypatch.setattr("mullover.backends.http.http.files", lambda: 12)
+    assert asyncio.run(main()) == (6, 6)
+
+
+def test_a_pool_shares_what_this_process_may_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> list[int]:
+        specs = [Spec.parse(f"http://127.0.0.1:{port}/v1#m") for port in (1, 2, 3)]
+        return [endpoint.gate.room for endpoint in Http(specs, profiles=[Profile()] * 3).here().endpoints]
+
+    monkeypatch.setattr("mullover.backends.http.http.files", lambda: 60)
+    assert asyncio.run(main()) == [10, 10, 10]

@@ -42,7 +42,8 @@ class TestWhatIsAskedAgain:
                 got = await drawn(http(up))
                 assert len(up.seen) == 1
                 words = "Unauthorized" if status == 401 else f"a planned failure with status {status}"
-                assert (got.one.finish, got.one.error) == ("error", f"status {status}: {words}")
+                hint = f"; `mull doctor --model {up.url}#toy` finds what it takes" if status in (400, 422) else ""
+                assert (got.one.finish, got.one.error) == ("error", f"status {status}: {words}{hint}")
                 assert got.usage == NOTHING
 
         run(test())

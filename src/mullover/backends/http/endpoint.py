@@ -7,7 +7,7 @@ from typing import Any
 
 from mullover.backends.http import asking
 from mullover.backends.http.failures import AttemptError, in_words
-from mullover.backends.http.gate import Gate
+from mullover.backends.http.gate import MOST, Gate
 from mullover.backends.http.profile import Profile
 from mullover.backends.http.spec import Spec
 from mullover.backends.http.sse import DONE
@@ -23,7 +23,9 @@ REMEMBERED = 256  # prompts whose token ids are kept
 class Endpoint:
     """Made and used inside one event loop."""
 
-    def __init__(self, spec: Spec, profile: Profile, timeouts: Timeouts, transport: Transport | None = None) -> None:
+    def __init__(
+        self, spec: Spec, profile: Profile, timeouts: Timeouts, transport: Transport | None = None, room: int = MOST
+    ) -> None:
         """
         Raises:
             OptionError: the key's variable is not set, or the template cannot be read.
@@ -31,7 +33,7 @@ class Endpoint:
         self.spec, self.profile = spec, profile
         self.transport = transport or Transport(spec, timeouts)
         self.template = Template.read(spec.template) if spec.template else None
-        self.gate = Gate(spec.label)
+        self.gate = Gate(spec.label, room)
         self.seconds = 0.0  # that an answer took lately
         self._ids: OrderedDict[str, list[int]] = OrderedDict()
 

@@ -29,9 +29,13 @@ class Gate:
     Source: Chiu & Jain 1989 (additive increase, multiplicative decrease); Nygard 2007 (circuit breaker).
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.cap, self.live, self.most = float(START), 0, 0
+    def __init__(self, name: str, room: int = MOST) -> None:
+        """
+        Args:
+            room: the cap's own cap: this process may open only so many connections.
+        """
+        self.name, self.room = name, max(LEAST, min(MOST, room))
+        self.cap, self.live, self.most = float(min(START, self.room)), 0, 0
         self.doubling = True
         self.epoch = 0.0  # requests sent before this have been answered for
         self.until = 0.0  # nothing is sent before: the server asked for it, or is left alone
@@ -108,7 +112,7 @@ class Gate:
             if sent > self.epoch and self.live >= START:
                 self._shrink(0.9)
         elif self.live + 1 >= self.cap:
-            self.cap = min(MOST, self.cap + (1.0 if self.doubling else 1.0 / self.cap))
+            self.cap = min(self.room, self.cap + (1.0 if self.doubling else 1.0 / self.cap))
 
     def busy(self, sent: float, after: float | None) -> None:
         """It said 429, and maybe for how long."""

@@ -109,9 +109,19 @@ class Http(Model):
         if loop not in self._of_loop:
             for other in [other for other in self._of_loop if other.is_closed()]:
                 del self._of_loop[other]
-            pairs = zip(self.specs, self.profiles, strict=True)
-            self._of_loop[loop] = Router([Endpoint(spec, found, self.timeouts) for spec, found in pairs])
+            pairs, room = zip(self.specs, self.profiles, strict=True), files() // (2 * len(self.specs))
+            self._of_loop[loop] = Router([Endpoint(spec, found, self.timeouts, room=room) for spec, found in pairs])
         return self._of_loop[loop]
+
+
+def files() -> int:
+    """How many files and connections this process may have open; 512 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 512
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 20 if soft == resource.RLIM_INFINITY else soft
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """One HTTP request: its timeouts, its limits, its errors; and the connections of one event loop."""
 
 import asyncio
+import errno
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -184,6 +185,8 @@ class Transport:
 
     def _broken(self, error: Exception) -> AttemptError:
         host = self.spec.host
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return AttemptError("this process has too many open files; raise `ulimit -n`", "busy")
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return AttemptError(f"the certificate of {host} is not valid: {in_words(error.certificate_error)}")
         if isinstance(error, aiohttp.ClientConnectorError):
