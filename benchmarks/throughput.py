@@ -164,7 +164,8 @@ def show(requests: int, at_once: int, found: dict[str, list[tuple[float, float, 
     print(f"{requests} requests; by latency alone, {at_once} in flight: {latency:.2f} s")
     for name, rounds in found.items():
         wall, cpu = (statistics.median(part) for part in ([r[0] for r in rounds], [r[1] for r in rounds]))
-        print(f"  {name}  {wall:6.2f} s  {requests / wall:6.0f} requests/s  {cpu / requests * 1e6:4.0f} us CPU a request")
+        each = cpu / requests * 1e6
+        print(f"  {name}  {wall:6.2f} s  {requests / wall:6.0f} requests/s  {each:4.0f} us CPU a request")
     ratios = [mine[0] / max(latency, read[0]) for mine, read in zip(found["ours"], found["read"], strict=True)]
     print(f"  ours / ideal: {statistics.median(ratios):.2f} (each round: {', '.join(f'{r:.2f}' for r in ratios)})")
     print(f"  most in flight: {max(r[2] for r in found['ours'])}")
