@@ -86,7 +86,11 @@ async def asolve(
             own[name] = opened(name, known[name].annotation, value)
         else:
             own[name] = value
-    return await run(chosen, backend, prompt, seed=seed, budget=budget, sampling=words, watch=watch, **own)
+    try:
+        return await run(chosen, backend, prompt, seed=seed, budget=budget, sampling=words, watch=watch, **own)
+    finally:
+        if backend is not model and (close := getattr(backend, "aclose", None)) is not None:
+            await close()  # nobody else has it, and its connections would stay open for a while
 
 
 def solve(question: str | Prompt, **options: Any) -> Run:

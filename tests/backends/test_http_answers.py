@@ -24,8 +24,10 @@ from tests.backends.http_raw import (
 )
 from tests.backends.http_upstreams import rich
 
+from mullover.backends.http.failures import AttemptError
 from mullover.backends.http.http import Patience
 from mullover.backends.http.profile import Profile
+from mullover.backends.http.sse import Events
 from mullover.laws.upstream import Fault, Upstream
 from mullover.types import Message, Prompt, Sampling
 
@@ -330,3 +332,52 @@ class TestWhatAnAnswerSays:
                 assert counted(got.usage) == (told(up)[0] + WORDS, told(up)[1] + 12)  # 8 of 20 events hold no token
 
         run(test())
+
+
+class TestOddServers:
+    """What compatible servers do beside the documents."""
+
+    def test_a_byte_order_mark_takes_nothing_away(self) -> None:
+        self.says(
+            [STREAM, b"\xef\xbb\xbf" + event(said("The answer")) + event(said(" is 8", "stop"))], "The answer is 8"
+        )
+
+    def test_a_ping_is_no_part_of_an_answer(self) -> None:
+        self.says([STREAM, event({"type": "ping"}) + event(said("so 8")) + event({}) + event(said("", "stop"))], "so 8")
+
+    def test_done_after_text_is_an_end_where_nobody_says_why(self) -> None:
+        self.says([STREAM, event(said("so 8")) + b"data: [DONE]\n\n"], "so 8")
+
+    def test_a_stream_under_another_name_is_read_as_a_stream(self) -> None:
+        plain = STREAM.replace(b"text/event-stream", b"text/plain")
+        self.says([plain, event(said("so 8", "stop"))], "so 8")
+
+    def test_what_is_thought_after_the_first_visible_word_is_no_part_of_the_text(self) -> None:
+        late = {"choices": [{"index": 0, "delta": {"reasoning": "hm, later"}}]}
+        self.says([STREAM, event(said("so 8")) + event(late) + event(said("", "stop"))], "so 8")
+
+    def says(self, pieces: list[bytes], text: str) -> None:
+        async def test() -> None:
+            async with saying(pieces) as raw:
+                got = await drawn(http(raw))
+                assert (got.one.text, got.one.finish, got.one.thought, got.usage.retries) == (text, "eos", 0, 0)
+
+        run(test())
+
+    def test_usage_that_runs_along_does_not_keep_a_stopped_stream_open(self) -> None:
+        spent = {"prompt_tokens": 3, "completion_tokens": 1}
+        parts = [event({**said(word), "usage": spent}) for word in ("a ", "b ", "c ")]
+
+        async def test() -> None:
+            async with saying([STREAM, *parts, *parts * 50]) as raw:
+                got = await drawn(http(raw, profile=Profile()), sampling=Sampling(stop=("b ",)))
+                assert (got.one.text, got.one.finish) == ("a b ", "stop")
+
+        run(test())
+
+    def test_an_event_of_many_lines_without_end_is_cut_off(self) -> None:
+        events = Events()
+        for _ in range(8):
+            events.feed(b"data: 1\n" * (1 << 17))
+        with pytest.raises(AttemptError, match="cut off"):
+            events.feed(b"data: 1\n" * (1 << 18))

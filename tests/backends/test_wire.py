@@ -112,7 +112,7 @@ def test_a_spent_quota_is_not_asked_again_and_a_rate_limit_is() -> None:
 @pytest.mark.parametrize(
     ("status", "again"),
     [(400, "no"), (401, "no"), (404, "no"), (408, "down"), (409, "down"), (413, "no"), (422, "no"), (429, "busy")]
-    + [(500, "down"), (502, "down"), (503, "down"), (529, "down")],
+    + [(500, "down"), (502, "down"), (503, "busy"), (529, "busy")],
 )
 def test_only_some_statuses_are_asked_again(status: int, again: str) -> None:
     assert of_status(status, {}, b"{}").again == again

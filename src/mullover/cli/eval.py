@@ -13,7 +13,7 @@ import typer
 
 from mullover.cli import say
 from mullover.cli.options import chosen, signed
-from mullover.cli.output import ledger, print_json
+from mullover.cli.output import clean, ledger, print_json
 from mullover.cli.progress import Progress
 from mullover.errors import OptionError
 from mullover.evaluate.evaluate import Plan, Result, evaluate
@@ -126,7 +126,11 @@ def show(result: Result, json: bool) -> None:
         spent += f", cost {total.money:.6g}"
     print(f"  {spent}")
     if total.retries or total.partial:
-        print(f"  {total.retries} retries; {total.partial} answers whose cost nobody told, counted as far as seen")
+        retries = f"{total.retries} retries" if total.retries else ""
+        partial = f"{total.partial} answers whose cost nobody told, counted as far as seen" if total.partial else ""
+        print(f"  {'; '.join(filter(None, (retries, partial)))}")
+    if result.failed:
+        print(clean(f"  the first failure: {result.first_error}"))
     if result.oracle:
         print("  ORACLE: the scorer knew the truth; this is no result of the strategy")
     print(f"  {result.run}", file=sys.stderr)

@@ -178,7 +178,10 @@ class Doctor:
         self._note("token ids", "works" if two.sample.ids else "missing", ids=bool(two.sample.ids))
         told = {"logprobs": True, "top_logprobs": min(5, self.found.logprobs)} if self.found.logprobs else {}
         self.hot = again = await self.probe.chat(**hot, **told)
-        varied = len({sample.text for sample in (*two.samples, base.sample)}) > 1
+        differ = {sample.text for sample in (*two.samples, again.sample)} - {base.sample.text}
+        if not differ:  # one hot answer may be the greedy one by chance
+            self.hot = await self.probe.chat(**{**hot, "seed": 8})
+        varied = bool(differ) or self.hot.sample.text != base.sample.text
         same = again.sample.text == two.sample.text
         if not varied:
             why = "ignored: hot and greedy answers are alike, so a vote would count one answer again and again"

@@ -37,7 +37,8 @@ class Draft:
         self.logprobs: list[float] = []
         self.alternatives: list[tuple[Token, ...]] = []
         self.reasoning = 0  # characters of a reasoning field, tags included
-        self.thinks = False
+        self.thinks = False  # now
+        self.spoke = False
         self.finish = ""
         self.stop: str | None = None
         self.cut = False  # we ended it, before the server did
@@ -75,12 +76,13 @@ class Draft:
 
     def _say(self, piece: Piece) -> int:
         before = len(self.parts)
-        if piece.reasoning:
+        if piece.reasoning and not self.spoke:  # what is thought after the first visible word is no part of the text
             if not self.thinks:
                 self.thinks = True
                 self.parts.append(THINK[0])
             self.parts.append(piece.reasoning)
         if piece.text:
+            self.spoke = True
             if self.thinks:
                 self.thinks = False
                 self.parts.append(THINK[1])

@@ -13,7 +13,7 @@ from mullover.backends.http.spec import Spec
 from mullover.backends.http.sse import DONE
 from mullover.backends.http.template import Template
 from mullover.backends.http.transport import Timeouts, Transport
-from mullover.backends.http.wire import Chunk, chunk
+from mullover.backends.http.wire import Chunk, Piece, chunk
 from mullover.types import Prompt, Sampling, Segment
 
 Take = Callable[[list[Chunk]], Awaitable[bool]]
@@ -52,7 +52,7 @@ class Endpoint:
         Raises:
             AttemptError: this attempt failed; the gate has heard of it.
         """
-        sent, waited, ended, enough = time.monotonic(), 0.0, False, False
+        sent, waited, ended, enough, spoke = time.monotonic(), 0.0, False, False, False
         try:
             if (self, n) not in made:
                 made[self, n] = await self.request(prompt, sampling, n)
@@ -62,6 +62,10 @@ class Endpoint:
                     waited = waited or time.monotonic() - sent
                     chunks, broken = read_until_error(found)
                     ended = ended or any(piece.finish for one in chunks for piece in one.pieces)
+                    spoke = spoke or any(piece.text for one in chunks for piece in one.pieces)
+                    if spoke and not ended and broken is None and DONE in found:  # some servers never say why
+                        ended = True
+                        chunks.append(Chunk([Piece(i, finish="stop") for i in range(n)]))
                     enough = not await take(chunks)
                     if broken is not None:
                         raise broken
@@ -83,7 +87,7 @@ class Endpoint:
         elif failure.again == "down":
             self.gate.down(str(failure), failure.after, sent)
         elif failure.status:
-            self.gate.well(sent, time.monotonic() - sent)  # it answers, if only to refuse
+            self.gate.well(sent, None)  # it answers, if only to refuse
 
     async def request(self, prompt: Prompt, sampling: Sampling, n: int) -> tuple[str, dict[str, Any]]:
         """Where to, and what, but for the seed."""

@@ -52,8 +52,8 @@ def of_status(status: int, headers: Mapping[str, str], body: bytes) -> AttemptEr
         return AttemptError(message, "busy", _after(headers), status)
     if status == 429:
         return AttemptError(message, "no", None, status)
-    if status == 503 and (after := _after(headers)) is not None:
-        return AttemptError(message, "busy", after, status)
+    if status in (503, 529):  # a full queue, at Ollama and others
+        return AttemptError(message, "busy", _after(headers), status)
     if status in AGAIN or status >= 500:
         return AttemptError(message, "down", _after(headers), status)
     return AttemptError(message, "no", None, status)
@@ -66,7 +66,7 @@ def of_error(value: Mapping[str, Any]) -> AttemptError:
     status = int(code) if isinstance(code, (int, str)) and re.fullmatch("[1-5][0-9][0-9]", str(code)) else 0
     kind = error.get("type") if isinstance(error, Mapping) else ""
     message = f"the server reports an error: {_told(error)}"
-    if status == 429 or "rate_limit" in f"{kind} {code}" or "overloaded" in f"{kind} {code}":
+    if status in (429, 503, 529) or "rate_limit" in f"{kind} {code}" or "overloaded" in f"{kind} {code}":
         return AttemptError(message, "busy", None, status)
     if status in AGAIN or status >= 500 or "server_error" in f"{kind} {code}".lower():
         return AttemptError(message, "down", None, status)

@@ -99,12 +99,17 @@ class Gate:
             self.trying = max(0, self.trying - 1)
         self._next()
 
-    def well(self, sent: float, waited: float) -> None:
-        """A request that was sent at `sent` was answered; its first word came after `waited` seconds."""
+    def well(self, sent: float, waited: float | None) -> None:
+        """A request that was sent at `sent` was answered; its first word came after `waited` seconds.
+
+        None: it was a refusal, whose speed tells nothing of answers.
+        """
         self.served = True
         self.failures = 0
         if self.broken:
             self.broken = self.until = 0.0
+        if waited is None:
+            return
         self.recent = waited if not self.recent else 0.9 * self.recent + 0.1 * waited
         self.usual = waited if not self.usual else min(0.999 * self.usual + 0.001 * waited, self.recent)
         if self.recent > SLOW * self.usual + SLACK:

@@ -103,12 +103,17 @@ class Http(Model):
         router = self.here()
         return await scoring.scored(router, self.patience, prompt, texts)
 
+    async def aclose(self) -> None:
+        """Close the connections of this event loop now, and not only when they were idle for a while."""
+        for endpoint in self.here().endpoints:
+            await endpoint.transport.aclose()
+
     def here(self) -> Router:
         """The endpoints as this event loop sees them."""
         loop = asyncio.get_running_loop()
         if loop not in self._of_loop:
-            for other in [other for other in self._of_loop if other.is_closed()]:
-                del self._of_loop[other]
+            for other in [other for other in list(self._of_loop) if other.is_closed()]:
+                self._of_loop.pop(other, None)
             pairs, room = zip(self.specs, self.profiles, strict=True), files() // (2 * len(self.specs))
             self._of_loop[loop] = Router([Endpoint(spec, found, self.timeouts, room=room) for spec, found in pairs])
         return self._of_loop[loop]
@@ -200,7 +205,7 @@ class Call:
                 if draft.is_beyond(self.sampling.max_tokens):
                     raise AttemptError(f"{endpoint.spec.host} said far more than it was asked for; it was cut off")
             # A server that does not know the stop strings would go on.
-            return usage is not None or not any(d.cut for d in drafts) or not all(d.finish for d in drafts)
+            return not any(d.cut for d in drafts) or not all(d.finish for d in drafts)
 
         try:
             seed = self.seeds[drafts[0].index]
@@ -222,8 +227,9 @@ class Call:
             await self.events.put(draft.failed(why))
 
     async def _pause(self, tries: int, failed: AttemptError, endpoint: Endpoint) -> None:
-        """No wait where another endpoint can be asked at once."""
-        if failed.again == "down" and any(e is not endpoint and not e.gate.is_broken for e in self.router.endpoints):
+        """No wait where another endpoint can be asked at once; but it may be the request that breaks them."""
+        others = [e for e in self.router.endpoints if e is not endpoint and not e.gate.is_broken]
+        if tries == 1 and failed.again == "down" and others:
             return
         # The wait's length is no part of any result, so it needs no seed.
         most = min(self.patience.longest, self.patience.base * 2 ** (tries - 1))

@@ -38,6 +38,7 @@ async def _retried(router: "Router", patience: "Patience", prompt: Prompt, text:
         try:
             logprobs = await one(endpoint, prompt, text)
             endpoint.gate.well(started, time.monotonic() - started)
+            router.succeeded()
             return logprobs
         except AttemptError as failed:
             endpoint.failed(failed, started)

@@ -96,5 +96,5 @@ class Spec:
         names = (self.key_from,) if self.key_from else usual
         key = next((os.environ[name] for name in names if os.environ.get(name)), "").strip()
         if not key.isascii() or not key.isprintable():
-            raise OptionError(f"the key for {self.label} has characters that no header can carry; mend {self.key_from}")
+            raise OptionError(f"the key for {self.label} has characters that no header can carry; mend its variable")
         return key

@@ -61,10 +61,12 @@ class Transport:
             self._idle = None
         if self.session is None:
             # Event loops end the async generators that were begun in them, and so close this one's connections.
-            life = self._lived()
+            cell: list[object] = []
+            life = self._lived(cell)
             self.session = await anext(life)
             self._life = life
-            OPEN.add(self)
+            cell.append(life)
+            OPEN.add(life)
         return self.session
 
     def left(self) -> None:
@@ -75,8 +77,9 @@ class Transport:
 
     def _ended(self) -> None:
         self._idle = None
-        if not self.live:
-            task = asyncio.get_running_loop().create_task(self.aclose())
+        life, self._life, self.session = self._life, None, None  # at once: the next request opens others
+        if life is not None:
+            task = asyncio.get_running_loop().create_task(life.aclose())
             OPEN.add(task)
             task.add_done_callback(OPEN.discard)
 
@@ -84,10 +87,12 @@ class Transport:
         """Close the connections; the next request opens others."""
         if self._idle is not None:
             self._idle.cancel()
-        if self._life is not None:
-            await self._life.aclose()
+            self._idle = None
+        life, self._life, self.session = self._life, None, None
+        if life is not None:
+            await life.aclose()
 
-    async def _lived(self) -> AsyncGenerator[aiohttp.ClientSession, None]:
+    async def _lived(self, cell: list[object]) -> AsyncGenerator[aiohttp.ClientSession, None]:
         headers = {"User-Agent": f"mullover/{__version__}", "Accept": "text/event-stream, application/json"}
         headers |= {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if self.key:
@@ -103,8 +108,7 @@ class Transport:
         try:
             yield session
         finally:
-            OPEN.discard(self)
-            self.session = self._life = None
+            OPEN.discard(cell[0] if cell else None)
             await session.close()
             await asyncio.sleep(0)  # its sockets close at the next turn of the loop
 
@@ -130,7 +134,7 @@ class Transport:
         except orjson.JSONDecodeError:
             raise AttemptError(f"{self.spec.host} answered {urlsplit(url).path} with what is no JSON") from None
         except ERRORS as error:
-            raise self.failure(error, "first") from None
+            raise self.failure(error, "between") from None
         finally:
             self.left()
 
@@ -215,6 +219,7 @@ class Stream:
         self.response: aiohttp.ClientResponse | None = None
         self.events: Events | None = None
         self.phase = "first"
+        self.early = b""  # read to learn what it is
 
     async def __aenter__(self) -> "Stream":
         self.session = await self.transport.opened()
@@ -242,7 +247,10 @@ class Stream:
             if self.response is None:
                 self.response = await self.transport.asked(self.session, "POST", self.url, self.body)
                 if self.response.content_type != "text/event-stream":
-                    return [await whole(self.response)]
+                    first = await self.response.content.readany()
+                    if not first.startswith((b"data:", b"event:", b":")):  # else it is a stream under another name
+                        return [await whole(self.response, first)]
+                    self.early = first
                 self.events = Events()
             return await self._next() if self.events is not None else []
         except TimeoutError as error:
@@ -269,7 +277,8 @@ class Stream:
                     async with asyncio.timeout(GRACE):
                         await self.response.content.readany()
             return []
-        while received := await self.response.content.readany():
+        while received := self.early or await self.response.content.readany():
+            self.early = b""
             found = self.events.feed(received)
             if found and found[-1] == DONE:
                 self.phase = "after"
@@ -294,9 +303,9 @@ async def beginning(response: aiohttp.ClientResponse) -> bytes:
     return body
 
 
-async def whole(response: aiohttp.ClientResponse) -> bytes:
-    """All of a body, up to a limit."""
-    parts, size = list[bytes](), 0
+async def whole(response: aiohttp.ClientResponse, first: bytes = b"") -> bytes:
+    """All of a body, up to a limit; its first bytes may have been read."""
+    parts, size = [first], len(first)
     while received := await response.content.readany():
         parts.append(received)
         size += len(received)

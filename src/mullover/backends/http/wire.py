@@ -70,11 +70,10 @@ def chunk(data: bytes) -> Chunk:
     choices = value.get("choices")
     if (plain := _plain(choices, value)) is not None:
         return plain
+    if choices is None:  # usage alone, a ping, or whatever else is no part of the answer
+        choices = []
     if not isinstance(choices, list):
-        if choices is None and isinstance(value.get("usage"), dict):
-            choices = []
-        else:
-            raise AttemptError(f"the server sent no choices: {in_words(data)}")
+        raise AttemptError(f"the server sent no choices: {in_words(data)}")
     read = [_piece(choice) for choice in choices]
     spent = usage(value.get("usage"))
     if spent is not None and not spent.cached_tokens and isinstance(timings := value.get("timings"), dict):
@@ -106,7 +105,7 @@ USUAL = frozenset({"index", "delta", "finish_reason", "logprobs"})
 def _piece(choice: Any) -> Piece:
     if not isinstance(choice, dict):
         raise AttemptError(f"the server sent a choice that is no object: {in_words(choice)}")
-    index = choice.get("index", 0)
+    index = choice.get("index") or 0
     if type(index) is not int or index < 0:
         raise AttemptError(f"the server sent a choice of index {in_words(index)}")
     said = choice.get("delta")

@@ -39,7 +39,7 @@ def read(path: str) -> tuple[list[Spec], Timeouts]:
 
 def _toml(path: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"cannot read the pool {path}: {error}; it is a TOML file with {FORM}") from None
     except tomllib.TOMLDecodeError as error:

@@ -43,7 +43,9 @@ class Router:
             ready = [e for e in self.endpoints if e.gate.is_ready_for_trial]
             rested = [e for e in self.endpoints if not e.gate.is_gone]
             if not healthy and not rested and not ready:
-                await self.endpoints[0].gate.enter()  # raises: nobody is waited for any more
+                soonest = min(self.endpoints, key=lambda e: e.gate.pause)
+                await soonest.gate.enter()  # raises while it rests; or waits for the one trial, and follows it
+                return soonest
             usable = ready or healthy or rested
             endpoint = self.pick(key, [e for e in usable if e is not avoid] or healthy or usable)
             with suppress(AttemptError):  # it went out of use while we waited: choose again
