@@ -45,21 +45,23 @@ def open_model(spec: str | None = None) -> Model:
 
 
 def _server(spec: str) -> Model:
-    from mullover.backends.http.http import Http
-    from mullover.backends.http.prices import price_of
     from mullover.backends.pool.file import specs
 
-    named = specs(spec)
-    return Http(named, price=price_of(named))
+    return _served(specs(spec))
 
 
 def _pool(path: str) -> Model:
-    from mullover.backends.http.http import Http
-    from mullover.backends.http.prices import price_of
     from mullover.backends.pool.file import read
 
     named, timeouts = read(path)
-    return Http(named, price=price_of(named), timeouts=timeouts)
+    return _served(named, timeouts=timeouts)
+
+
+def _served(named: Sequence[Any], **more: Any) -> Model:
+    from mullover.backends.http.http import Http
+    from mullover.backends.http.prices import price_of
+
+    return Http(named, price=price_of(named), **more)
 
 
 def _toy(path: str) -> Model:

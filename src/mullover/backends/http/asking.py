@@ -48,19 +48,22 @@ def messages(prompt: Prompt) -> list[dict[str, Any]]:
 
 def chat(name: str, profile: Profile, prompt: Prompt, sampling: Sampling, n: int) -> dict[str, Any]:
     """The body of a chat request; a turn that was begun goes on in the server's way."""
-    asked = messages(prompt)
-    body = _common(name, profile, sampling, n)
-    body |= thinking(profile, sampling.thinking)
+    body = _common(name, profile, sampling, n) | turn(profile, prompt, sampling.thinking)
+    if sampling.top_logprobs:
+        body |= {"logprobs": True, "top_logprobs": sampling.top_logprobs}
+    return body
+
+
+def turn(profile: Profile, prompt: Prompt, wish: bool | str | int | None) -> dict[str, Any]:
+    """The messages, thinking as wished, and how a turn that was begun goes on."""
+    asked, body = messages(prompt), dict(thinking(profile, wish))
     if prompt.segments:
         asked.append({"role": "assistant", "content": prompt.said})
         if profile.continues == "flag":
             body |= {"continue_final_message": True, "add_generation_prompt": False}
-        if sampling.thinking is None:  # its thought, if any, is in what was said
+        if wish is None:  # its thought, if any, is in what was said
             body |= thinking(profile, False if profile.thinks else None)
-    body["messages"] = asked
-    if sampling.top_logprobs:
-        body |= {"logprobs": True, "top_logprobs": sampling.top_logprobs}
-    return body
+    return body | {"messages": asked}
 
 
 def raw(name: str, profile: Profile, begun: str | list[int], sampling: Sampling, n: int) -> dict[str, Any]:

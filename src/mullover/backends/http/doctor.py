@@ -233,9 +233,7 @@ class Doctor:
         endpoint = self.probe.endpoint
         endpoint.profile = profile
         if way in ("flag", "trailing"):
-            messages = [*asking.messages(Prompt.of(QUESTION)), {"role": "assistant", "content": before}]
-            flags = {"continue_final_message": True, "add_generation_prompt": False} if way == "flag" else {}
-            reply = await self.probe.chat(messages=messages, **flags, **self._quiet())
+            reply = await self.probe.chat(**asking.turn(profile, prompt, None))  # as a sample would be asked for
             return "" if goes_on(reply.said, rest) else None
         sampling = Sampling(temperature=0, max_tokens=TOKENS, thinking=False if profile.thinks else None)
         begun = await endpoint.begun(prompt, sampling)

@@ -38,6 +38,10 @@ class Patience:
     base: float = 0.5
     longest: float = 30.0
 
+    def most(self, tries: int) -> float:
+        """Seconds to wait at most after so many failed tries."""
+        return min(self.longest, self.base * 2.0 ** (tries - 1))
+
 
 class Http(Model):
     """A model served by one endpoint, or by several that are alike.
@@ -60,7 +64,7 @@ class Http(Model):
             profiles: one for each spec; by default what is on disk.
 
         Raises:
-            OptionError: no endpoint, endpoints of different models, or a key's variable that is not set.
+            OptionError: no endpoint, or a key's variable that is not set.
         """
         if not specs:
             raise OptionError("a pool needs at least one endpoint")
@@ -216,11 +220,15 @@ class Call:
             endpoint.gate.leave(entered)
         if failed is None:
             self.router.succeeded()
-        words = len(self.key.split()) + len(self.prompt.said.split())  # each is a token at least
-        for draft, cost in zip(drafts, shares(drafts, usage, words if heard else None), strict=True):
+        words = self._words() if heard and usage is None else None
+        for draft, cost in zip(drafts, shares(drafts, usage, words), strict=True):
             if draft.finish or cost != NOTHING:
                 await self.events.put(draft.paid(cost))
         return failed
+
+    def _words(self) -> int:
+        """Of the prompt: each is a token at least."""
+        return len(self.key.split()) + len(self.prompt.said.split())
 
     async def _give_up(self, drafts: Sequence[Draft], why: str) -> None:
         for draft in drafts:
@@ -232,8 +240,8 @@ class Call:
         if tries == 1 and failed.again == "down" and others:
             return
         # The wait's length is no part of any result, so it needs no seed.
-        most = min(self.patience.longest, self.patience.base * 2 ** (tries - 1))
-        await asyncio.sleep(random.uniform(0, most if failed.after is None else self.patience.base))
+        most = self.patience.most(tries) if failed.after is None else self.patience.base
+        await asyncio.sleep(random.uniform(0, most))
 
 
 def shares(drafts: Sequence[Draft], usage: Usage | None, words: int | None) -> list[Usage]:

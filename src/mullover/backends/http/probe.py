@@ -22,7 +22,7 @@ TOKENS = 24  # of each answer, at most
 QUESTION = "Make up a short story about an animal."  # hot answers to it differ from the first words on
 MOMENT, LONGEST = 0.5, 5.0  # seconds to wait for a server that is busy
 TIMEOUTS = Timeouts(connect=5.0, first=120.0, between=60.0, total=180.0)
-EXTRAS = ("return_token_ids", "top_logprobs", "logprobs", "stream_options", "seed", "temperature", "max_tokens")
+EXTRAS = ("return_token_ids", "top_logprobs", "logprobs", "stream_options", "seed", "temperature")
 
 
 class SpentError(Exception):
@@ -179,7 +179,7 @@ class Probe:
         if "top_logprobs" in message and self.wishes["top_logprobs"] > 5:
             self.wishes["top_logprobs"] = 5
             return True
-        named = {name for name in EXTRAS[:-1] if name in message} - self.refused
+        named = {name for name in EXTRAS if name in message} - self.refused
         if "top_logprobs" in named or "logprobs" in named:
             named |= {"logprobs", "top_logprobs"}
         named = named or {"return_token_ids", "logprobs", "top_logprobs"} - self.refused

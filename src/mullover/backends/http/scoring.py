@@ -49,7 +49,7 @@ async def _retried(router: "Router", patience: "Patience", prompt: Prompt, text:
         finally:
             endpoint.gate.leave(started)
         # The wait's length is no part of any result, so it needs no seed.
-        await asyncio.sleep(random.uniform(0, min(patience.longest, patience.base * 2 ** (tries - 1))))
+        await asyncio.sleep(random.uniform(0, patience.most(tries)))
 
 
 async def one(endpoint: Endpoint, prompt: Prompt, text: str) -> tuple[float, ...]:
