@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY := PASSIVE
 
 $(BIN)/mull: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,local]'
 	@touch $@
 
 demo: $(BIN)/mull

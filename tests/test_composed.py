@@ -345,6 +345,7 @@ def test_seeding_a_sampling_changes_nothing_else() -> None:
         "rules": (),
         "signals": ("entropy",),
         "halt": None,
+        "distinct_first": True,
         "role": "judge",
     }
     sampling = Sampling(**every)

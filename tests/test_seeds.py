@@ -1,12 +1,21 @@
 import pytest
 
 from mullover.seeds import canonical, fold, noise
-from mullover.types import AnswerSpec, Message, Prompt, Sampling
+from mullover.types import AnswerSpec, Force, Message, Prompt, Rule, Sampling
 from mullover.wrappers import request, seeds
 
 
 def test_a_field_left_at_its_default_changes_no_seed() -> None:
     assert canonical(Sampling(temperature=1.0)) == canonical(Sampling(temperature=1, seeds=(5,), first=9)) == "{}"
+
+
+def test_new_fields_of_a_rule_change_no_seed_and_no_two_rules_share_one() -> None:
+    plain = Rule("a", -1.0)
+    assert canonical(Sampling(rules=(plain,), distinct_first=False)) == '{"rules":[{"bias":-1,"text":"a"}]}'
+    others: list[Rule | Force] = [plain]
+    others += [Rule("a", -1.0, window=3), Rule("a", -1.0, before=3), Force("a", 3), Force("a", 3, "thinking")]
+    assert len({canonical(Sampling(rules=(rule,))) for rule in others}) == len(others)
+    assert canonical(Sampling(distinct_first=True)) == '{"distinct_first":true}'
 
 
 def test_equal_requests_have_one_text_and_others_another() -> None:

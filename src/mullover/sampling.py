@@ -9,15 +9,42 @@ from typing import Literal
 from mullover.errors import OptionError
 
 Role = Literal["solve", "step", "judge", "critique", "edit", "rollout", "score"]
+Where = Literal["always", "thinking", "answer"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Add `bias` (nats) to the logit of each token that begins `text`; -inf forbids it."""
+    """Add `bias` (nats) to the logit of each token that begins `text`; -inf forbids it. The empty text is the end.
+
+    It holds where `where`, `window` and `before` all let it; all count tokens of the sample, not of the prompt.
+
+    Args:
+        window: only for the first `window` tokens of each thought; 0: for all of it. A thought begins where the
+            sample does, and anew with each token that this rule is about: one at position t starts one
+            that the rule holds for at positions below t + window. Wang et al. 2025, arXiv:2501.18585.
+        before: only at positions 0 to `before` - 1; 0: at all of them.
+            `Rule("", -inf, before=b)` lets no sample end before b tokens.
+    """
 
     text: str
     bias: float
-    where: Literal["always", "thinking", "answer"] = "always"
+    where: Where = "always"
+    window: int = 0
+    before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Force:
+    """Once `at` tokens came, the tokens of `text` come next, whatever the model and the rules say; once a sample.
+
+    Within reasoning (or the answer) only tokens drawn there count, and it waits until the next one would be there
+    too. Once begun, the text is said to its end, but for max_tokens, stop and halt. Of two that are due, the first
+    of `rules` comes first. Their logprobs are the model's own, their sampling logprobs 0.
+    """
+
+    text: str
+    at: int
+    where: Where = "always"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +58,14 @@ class Halt:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
+    """How to draw.
+
+    With `distinct_first`, sample k = `first` + its index in the call begins with the k-th likeliest token after the
+    rules and before temperature and truncations, 0 the likeliest; then it is drawn as asked. There its sampling
+    logprob is 0. A k beyond the possible tokens is a failed sample, a forced first token comes before it.
+    Wang & Zhou 2024, arXiv:2402.10200.
+    """
+
     temperature: float = 1.0  # 0 is greedy
     top_p: float = 1.0
     top_k: int = 0  # 0: all
@@ -39,9 +74,10 @@ class Sampling:
     stop: tuple[str, ...] = ()  # kept in the text; a sample ends after the token that completes one
     top_logprobs: int = 0  # alternatives per token, most likely first
     thinking: bool | str | int | None = None  # on, off, an effort or a token budget; None: as the model does
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[Rule | Force, ...] = ()
     signals: tuple[str, ...] = ()
     halt: Halt | None = None
+    distinct_first: bool = False  # sample k of a request, from 0, begins with the k-th likeliest token
     role: Role = field(default="solve", compare=False)  # for the ledger; changes no seed
     seeds: tuple[int, ...] = field(default=(), compare=False)  # one per sample; `run` fills them in
     first: int = field(
@@ -78,6 +114,7 @@ class Sampling:
             self.rules,
             self.signals,
             self.halt,
+            self.distinct_first,
             self.role,
             seeds,
             first,

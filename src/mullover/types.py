@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from mullover.errors import CapabilityError, ModelError, OptionError
+from mullover.sampling import Force as Force
 from mullover.sampling import Halt as Halt
 from mullover.sampling import Role as Role
 from mullover.sampling import Rule as Rule
 from mullover.sampling import Sampling as Sampling
+from mullover.sampling import Where as Where
 from mullover.seeds import changed
 
 Finish = Literal["eos", "stop", "length", "halted", "cancelled", "error"]

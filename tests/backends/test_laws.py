@@ -4,13 +4,15 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from mullover.backends.table import Table
 from mullover.backends.toy import APPLES, Toy
+from mullover.laws.asking import alike
 from mullover.laws.every_model import ModelLaws
-from mullover.types import NOTHING, Event, Events, Model, Prompt, Rule, Sample, Sampling, Segment, Usage
+from mullover.types import NOTHING, Event, Events, Force, Model, Prompt, Rule, Sample, Sampling, Segment, Token, Usage
 
 
 class Broken(Toy):
@@ -66,6 +68,41 @@ class IgnoresLength(Broken):
 class IgnoresRules(Broken):
     def wrong(self, prompt: Prompt, sampling: Sampling) -> tuple[Prompt, Sampling]:
         return prompt, replace(sampling, rules=())
+
+
+class ForcesLate(Broken):
+    """Forces a text a token too late."""
+
+    def wrong(self, prompt: Prompt, sampling: Sampling) -> tuple[Prompt, Sampling]:
+        late = [replace(rule, at=rule.at + 1) if isinstance(rule, Force) else rule for rule in sampling.rules]
+        return prompt, replace(sampling, rules=tuple(late))
+
+
+class FirstsByChance(Broken):
+    def wrong(self, prompt: Prompt, sampling: Sampling) -> tuple[Prompt, Sampling]:
+        return prompt, replace(sampling, distinct_first=False)
+
+
+class FirstsOfTheCall(Broken):
+    def wrong(self, prompt: Prompt, sampling: Sampling) -> tuple[Prompt, Sampling]:
+        return prompt, replace(sampling, first=0)
+
+
+class DependsOnItsBatch(Broken):
+    """Its log-probabilities are off by `by` for each other sample of the call."""
+
+    by = 1e-6
+
+    async def stream(self, prompt: Prompt, n: int, sampling: Sampling) -> Events:
+        async for event in super().stream(prompt, n, sampling):
+            sample = event.sample
+            if sample is not None:
+                sample = replace(sample, logprobs=tuple([x - self.by * n for x in sample.logprobs or ()]))
+            yield replace(event, sample=sample)
+
+
+class DependsOnItsBatchInTheLastBits(DependsOnItsBatch):
+    by = 1e-12
 
 
 class IgnoresHalts(Broken):
@@ -192,6 +229,14 @@ CASES: list[tuple[type[Model], str]] = [
     (IgnoresLength, "test_a_cut_by_length_is_told_apart_from_an_end"),
     (IgnoresLength, "test_a_cut_by_length_keeps_the_tokens_before_it"),
     (IgnoresRules, "test_a_forbidden_beginning_is_never_said"),
+    (IgnoresRules, "test_no_sample_ends_before_its_minimum"),
+    (IgnoresRules, "test_a_forced_text_is_said_at_its_place"),
+    (ForcesLate, "test_a_forced_text_is_said_at_its_place"),
+    (FirstsByChance, "test_distinct_first_tokens_are_the_likeliest_in_order"),
+    (FirstsByChance, "test_distinct_first_tokens_are_those_of_the_alternatives"),
+    (FirstsOfTheCall, "test_distinct_first_tokens_go_on_from_call_to_call"),
+    (DependsOnItsBatch, "test_eight_samples_are_a_prefix_of_sixteen"),
+    (DependsOnItsBatch, "test_one_by_one_equals_batched"),
     (IgnoresHalts, "test_a_halt_ends_a_sample_once_its_window_is_full"),
     (ReadsIdsFromText, "test_a_given_segment_with_ids_is_not_read_from_its_text"),
     (ForgetsWhatWasSaid, "test_a_text_goes_on_from_the_ids_that_were_sampled"),
@@ -236,3 +281,42 @@ def test_a_model_that_breaks_a_law_is_caught(kind: type[Model], law: str, monkey
 
     with pytest.raises((AssertionError, pytest.fail.Exception, NotImplementedError)):
         getattr(Laws(), law)()
+
+
+def test_the_last_bits_of_floats_may_depend_on_the_batch() -> None:
+    class Laws(ModelLaws):
+        def make(self) -> Model:
+            return DependsOnItsBatchInTheLastBits()
+
+    Laws().test_eight_samples_are_a_prefix_of_sixteen()
+    Laws().test_one_by_one_equals_batched()
+    assert Laws().asked(1) != [replace(Laws().asked(2)[0], usage=Laws().asked(1)[0].usage)]
+
+
+A_SAMPLE = Sample(
+    "ab", "eos", (1, 0), (-1.0, -math.inf), (-1.0, 0.0), ((Token(1, "ab", -1.0),), ()), {"entropy": (0.5,)}
+)
+
+
+@pytest.mark.parametrize(
+    "fields, said",
+    [
+        ({"text": "ac"}, r"\[1\]\.text: 'ab' and 'ac'"),
+        ({"ids": (1, 2)}, r"\[1\]\.ids\[1\]: 0 and 2"),
+        ({"logprobs": (-1.1, -math.inf)}, r"\.logprobs\[0\]: -1\.0 and -1\.1"),
+        ({"logprobs": (-1.0, -9.0)}, r"\.logprobs\[1\]: -inf and -9\.0"),
+        ({"logprobs": (-1.0,)}, r"\.logprobs: 2 and 1 of them"),
+        ({"logprobs": None}, r"\.logprobs: \(-1\.0, -inf\) and None"),
+        ({"alternatives": ((Token(1, "ab", -1.1),), ())}, r"\.alternatives\[0\]\[0\]\.logprob: -1\.0 and -1\.1"),
+        ({"alternatives": ((Token(2, "ab", -1.0),), ())}, r"\.alternatives\[0\]\[0\]\.id: 1 and 2"),
+        ({"signals": {"entropy": (0.6,)}}, r"\.signals\['entropy'\]\[0\]: 0\.5 and 0\.6"),
+        ({"signals": {"certainty": (0.5,)}}, r"\.signals: "),
+    ],
+)
+def test_a_difference_between_samples_is_told_with_its_place(fields: dict[str, Any], said: str) -> None:
+    near = replace(A_SAMPLE, logprobs=(-1.0 - 1e-9, -math.inf), signals={"entropy": [0.5 + 1e-9]})
+    alike([A_SAMPLE, A_SAMPLE], [A_SAMPLE, near], 1e-6)
+    with pytest.raises(AssertionError, match=said):
+        alike([A_SAMPLE, A_SAMPLE], [A_SAMPLE, replace(A_SAMPLE, **fields)], 1e-6)
+    with pytest.raises(AssertionError, match="2 and 1 of them"):
+        alike([A_SAMPLE, A_SAMPLE], [A_SAMPLE], 1e-6)

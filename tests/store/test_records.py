@@ -17,6 +17,7 @@ from mullover.types import (
     Answer,
     AnswerSpec,
     Candidate,
+    Force,
     Halt,
     Message,
     Prompt,
@@ -75,6 +76,8 @@ SAMPLINGS = [
     Sampling(),
     Sampling(temperature=0.0, stop=("\n", "END"), signals=("entropy",), thinking="high", max_tokens=5),
     Sampling(rules=(Rule("Wait", -INF), Rule("a", 1.5, "answer")), halt=Halt("confidence", -INF, 4), thinking=False),
+    Sampling(rules=(Rule("", -INF, before=9), Force("Wait", 7, "thinking"), Rule("So", -3.0, "thinking", 600))),
+    Sampling(distinct_first=True),
 ]
 
 
@@ -280,9 +283,11 @@ KNOWN = {
     AnswerSpec: "kind choices instruction",
     Sample: "text finish ids logprobs sampling_logprobs alternatives signals offsets thought usage error",
     Usage: "calls prompt_tokens cached_tokens completion_tokens reasoning_tokens retries partial seconds flops money",
-    Rule: "text bias where",
+    Rule: "text bias where window before",
+    Force: "text at where",
     Halt: "signal below window",
-    Sampling: "temperature top_p top_k min_p max_tokens stop top_logprobs thinking rules signals halt role seeds first",
+    Sampling: "temperature top_p top_k min_p max_tokens stop top_logprobs thinking rules signals halt distinct_first "
+    "role seeds first",
 }
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from mullover.errors import CapabilityError, OptionError
-from mullover.types import ModelInfo, Prompt, Sampling
+from mullover.types import Force, ModelInfo, Prompt, Rule, Sampling
 
 
 def seeds_of(info: ModelInfo, prompt: Prompt, n: int, sampling: Sampling) -> Sequence[int]:
@@ -13,7 +13,8 @@ def seeds_of(info: ModelInfo, prompt: Prompt, n: int, sampling: Sampling) -> Seq
     Raises:
         CapabilityError: the model cannot do what is asked.
         OptionError: n below 1, seeds for another number of samples, an empty stop string, a rule
-            whose bias is no number, or a halt whose window holds no token.
+            whose bias is no number or whose count of tokens is below 0, a forced text that is empty,
+            or a halt whose window holds no token.
     """
     if n < 1:
         raise OptionError(f"n is {n}; ask for at least 1 sample")
@@ -24,11 +25,24 @@ def seeds_of(info: ModelInfo, prompt: Prompt, n: int, sampling: Sampling) -> Seq
     if "" in sampling.stop:
         raise OptionError("an empty stop string would stop everything; leave it out")
     for rule in sampling.rules:
-        if math.isnan(rule.bias) or rule.bias == math.inf:
-            raise OptionError(f"the rule for {rule.text!r} has bias {rule.bias}; use a number, or -inf to forbid")
+        _check_rule(rule)
     if sampling.halt is not None and sampling.halt.window < 1:
         raise OptionError(f"the halt's window is {sampling.halt.window}; it must be at least 1 token")
     return sampling.seeds or range(n)
+
+
+def _check_rule(rule: Rule | Force) -> None:
+    if isinstance(rule, Force):
+        if not rule.text:
+            raise OptionError("a forced text is empty; give it a text, or leave it out")
+        if rule.at < 0:
+            raise OptionError(f"the forced text {rule.text!r} is at {rule.at}; use 0 for at once or a positive number")
+        return
+    if math.isnan(rule.bias) or rule.bias == math.inf:
+        raise OptionError(f"the rule for {rule.text!r} has bias {rule.bias}; use a number, or -inf to forbid")
+    for name, tokens, none in (("window", rule.window, "all of a thought"), ("before", rule.before, "no limit")):
+        if tokens < 0:
+            raise OptionError(f"the rule for {rule.text!r} has {name} {tokens}; use 0 for {none} or a positive number")
 
 
 def check_prompt(info: ModelInfo, prompt: Prompt) -> None:

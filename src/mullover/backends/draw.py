@@ -24,11 +24,9 @@ def distribution(row: Mapping[int, float], sampling: Sampling, bias: Mapping[int
     """
     if not bias and sampling.temperature == 1 and sampling.top_p == 1 and not sampling.top_k and not sampling.min_p:
         return dict(row)
-    logits = {i: math.log(p) + bias.get(i, 0.0) for i, p in row.items()}
-    logits = {i: logit for i, logit in logits.items() if logit > -math.inf}
-    if not logits:
+    ranked = biased(row, bias)
+    if not ranked:
         return {}
-    ranked = sorted(logits.items(), key=lambda item: -item[1])
     peak = ranked[0][1]
     if sampling.temperature == 0:
         return {ranked[0][0]: 1.0}
@@ -38,6 +36,12 @@ def distribution(row: Mapping[int, float], sampling: Sampling, bias: Mapping[int
     kept = _truncated(weights, sampling)
     total = math.fsum(kept.values())
     return {i: weight / total for i, weight in kept.items() if weight > 0}
+
+
+def biased(row: Mapping[int, float], bias: Mapping[int, float]) -> list[tuple[int, float]]:
+    """(token, biased log-probability) of each token that is not forbidden, likeliest first; ties as in `row`."""
+    logits = [(i, math.log(p) + bias.get(i, 0.0)) for i, p in row.items()]
+    return sorted([one for one in logits if one[1] > -math.inf], key=lambda one: -one[1])
 
 
 def pick(chances: dict[int, float], u: float) -> int:

@@ -3,10 +3,12 @@
 import math
 from dataclasses import dataclass, field
 
-from mullover.backends.draw import distribution, pick
+from mullover.backends.draw import biased, distribution, pick
+from mullover.backends.rules import Ruled, Rules
 from mullover.backends.signals import signal
 from mullover.backends.table import END, Node, Table
 from mullover.backends.thinking import is_open, thought
+from mullover.errors import ModelError
 from mullover.seeds import noise
 from mullover.types import NOTHING, Event, Finish, Sample, Sampling, Token, Usage
 
@@ -23,16 +25,20 @@ class Request:
         self.opened = table.think is not None and is_open(said, table.think)
         self.names = tuple(dict.fromkeys((*sampling.signals, *([sampling.halt.signal] if sampling.halt else []))))
         self._signals = [signal(name) for name in self.names]
-        self._rules = [(rule.where, rule.bias, table.begins(rule.text)) for rule in sampling.rules]
-        self._chances: dict[tuple[Node, bool], dict[int, float]] = {}
+        self.rules = Rules(sampling.rules, table)
+        self._chances: dict[tuple[Node, tuple[int, ...]], dict[int, float]] = {}
         self._measured: dict[Node, tuple[float, ...]] = {}
 
-    def chances(self, node: Node, thinking: bool) -> dict[int, float]:
-        """What the next token is drawn from; empty if the rules forbid every token."""
-        key = (node, thinking and bool(self._rules))
+    def chances(self, node: Node, holding: tuple[int, ...]) -> dict[int, float]:
+        """What the next token is drawn from where these rules hold; empty if they forbid every token."""
+        key = (node, holding)
         if key not in self._chances:
-            self._chances[key] = distribution(node.row, self.sampling, self._bias(thinking))
+            self._chances[key] = distribution(node.row, self.sampling, self.rules.bias(holding))
         return self._chances[key]
+
+    def ranked(self, node: Node, holding: tuple[int, ...]) -> list[int]:
+        """The possible tokens where these rules hold, likeliest first."""
+        return [i for i, _ in biased(node.row, self.rules.bias(holding))]
 
     def measured(self, node: Node) -> tuple[float, ...]:
         """The signals there, in the order of `names`."""
@@ -40,15 +46,6 @@ class Request:
             logprobs, size = [math.log(p) for p in node.row.values()], len(self.table.texts)
             self._measured[node] = tuple(measure(logprobs, size) for measure in self._signals)
         return self._measured[node]
-
-    def _bias(self, thinking: bool) -> dict[int, float]:
-        """Rules add up. Where a table has no delimiters of reasoning, all of it is answer."""
-        bias: dict[int, float] = {}
-        for where, nats, ids in self._rules:
-            if where == "always" or (where == "thinking") == thinking:
-                for i in ids:
-                    bias[i] = bias.get(i, 0.0) + nats
-        return bias
 
 
 @dataclass(slots=True)
@@ -67,17 +64,24 @@ class Sequence:
     sampling_logprobs: list[float] = field(default_factory=list)
     alternatives: list[tuple[Token, ...]] = field(default_factory=list)
     signals: list[tuple[float, ...]] = field(default_factory=list)
+    ruled: Ruled | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ruled = Ruled(self.request.rules) if self.request.rules.any else None
 
     def advance(self) -> Event:
         """Draw one token. A failure ends this sequence and no other."""
         request, node = self.request, self.node
         if node is None or not node.row:
             return self._failed(request.table.nowhere((*request.prefix, *self.ids)))
-        chances = request.chances(node, self._thinks())
-        if not chances:
-            return self._failed(f"the rules forbid every token that can follow {self.text!r}")
-        token = pick(chances, noise(self.seed, len(self.ids)))
-        self._measure(node, token, chances[token])
+        thinking = self._thinks()
+        try:
+            token, p = self._draw(node, thinking)
+        except ModelError as error:
+            return self._failed(str(error))
+        if self.ruled is not None:
+            self.ruled.drew(token, thinking)
+        self._measure(node, token, p)
         text = request.table.texts[token]
         self.node = node.next[token]
         self.ids.append(token)
@@ -86,6 +90,27 @@ class Sequence:
         cost = self._cost()
         finish = self._finish()
         return Event(self.index, text, (token,), cost, self._sample(finish) if finish else None)
+
+    def _draw(self, node: Node, thinking: bool) -> tuple[int, float]:
+        """The next token and its probability there. Raises ModelError if there is none."""
+        request, ruled = self.request, self.ruled
+        forced = None if ruled is None else ruled.forced(thinking)
+        if forced is not None:
+            if forced not in node.row:
+                text = request.table.texts[forced]
+                raise ModelError(f"the toy language cannot go on with the forced {text!r} after {self.text!r}")
+            return forced, 1.0
+        holding = () if ruled is None else ruled.holding(thinking)
+        chances = request.chances(node, holding)
+        if not chances:
+            raise ModelError(f"the rules forbid every token that can follow {self.text!r}")
+        if request.sampling.distinct_first and not self.ids:
+            ranked, k = request.ranked(node, holding), request.sampling.first + self.index
+            if k >= len(ranked):
+                raise ModelError(f"sample {k} has no first token of its own: only {len(ranked)} are possible")
+            return ranked[k], 1.0
+        token = pick(chances, noise(self.seed, len(self.ids)))
+        return token, chances[token]
 
     def _measure(self, node: Node, token: int, p: float) -> None:
         request = self.request

@@ -18,7 +18,7 @@ from mullover.types import Events, Model, ModelInfo, Prompt, Sampling, Usage
 CAN = frozenset(
     {
         "temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "top_logprobs",
-        "rules", "signals", "halt", "segments", "turns", "score",
+        "rules", "signals", "halt", "distinct_first", "segments", "turns", "score",
     }
 )  # fmt: skip
 STEP = 16  # tokens between two looks at the clock, within one sample
@@ -41,7 +41,8 @@ class Toy(Model):
     text, or the known question that stands last in it. Noise is a function of a sample's seed and a
     token's position. The end token is id 0. Signals are those of `mullover.backends.signals`. The
     prompt costs its words and the tokens of its segments: computed for a call's first sample, read
-    from the cache for the others. A rule for the empty text biases the end token.
+    from the cache for the others. A rule for the empty text biases the end token. A forced text is
+    tokenised as any bare text is; where its next token is impossible, the sample fails.
 
     Args:
         table: for every question that `questions` does not have; None: there is no other.

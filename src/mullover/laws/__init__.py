@@ -11,4 +11,4 @@ Subclass one in a test module, and pytest does the rest:
 
 import pytest
 
-pytest.register_assert_rewrite(*(f"{__name__}.every_{what}" for what in ("model", "strategy", "scorer")))
+pytest.register_assert_rewrite(*(f"{__name__}.every_{what}" for what in ("model", "rule", "strategy", "scorer")))

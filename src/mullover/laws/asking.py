@@ -1,16 +1,17 @@
 """What the laws of the Model port ask with: seeds as `run` gives them, and what a subclass tells of its model."""
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence, Sized
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 import pytest
 
 from mullover.seeds import canonical, fold
-from mullover.types import NOTHING, Event, Model, Prompt, Sample, Sampling
+from mullover.types import NOTHING, Event, Model, Prompt, Sample, Sampling, Token
 
 
 class Asking:
@@ -32,6 +33,35 @@ def bare(samples: Sequence[Sample]) -> list[Sample]:
     return [replace(sample, usage=NOTHING) for sample in samples]
 
 
+def alike(some: Sequence[Any], others: Sequence[Any], tolerance: float) -> None:
+    """Fail unless both are equal, floats up to `tolerance`; what else a batch holds may change their last bits.
+
+    Raises:
+        AssertionError: with the place of the first difference.
+    """
+    if found := _difference(some, others, tolerance, ""):
+        raise AssertionError(f"samples differ at {found}")
+
+
+def _difference(a: Any, b: Any, tolerance: float, at: str) -> str | None:
+    """Where and how two values differ, as "[3].logprobs[0]: -1.5 and -1.6"; None: they do not."""
+    if isinstance(a, float) and isinstance(b, float):
+        return None if math.isclose(a, b, rel_tol=0, abs_tol=tolerance) else f"{at}: {a!r} and {b!r}"
+    parts: list[tuple[str, Any, Any]] | None = None
+    if isinstance(a, (Sample, Token)) and type(a) is type(b):
+        parts = [(f".{f.name}", getattr(a, f.name), getattr(b, f.name)) for f in fields(a) if f.compare]
+    elif isinstance(a, Mapping) and isinstance(b, Mapping) and a.keys() == b.keys():
+        parts = [(f"[{key!r}]", a[key], b[key]) for key in a]
+    elif isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        if len(a) != len(b):
+            return f"{at}: {len(a)} and {len(b)} of them"
+        parts = [(f"[{i}]", *pair) for i, pair in enumerate(zip(a, b, strict=True))]
+    if parts is None:
+        return None if a == b else f"{at}: {a!r} and {b!r}"
+    found = (_difference(one, other, tolerance, at + name) for name, one, other in parts)
+    return next((difference for difference in found if difference), None)
+
+
 class ModelCase:
     """Override `make`; the rest where the defaults do not fit."""
 
@@ -40,7 +70,7 @@ class ModelCase:
     sampling: ClassVar[Sampling] = Sampling()  # what every request asks beside its own
     exempt: ClassVar[Mapping[str, str]] = {}  # laws it does not keep, by the name of their test, each with the reason
     huge: ClassVar[int] = 100_000  # samples that surely take longer than 0.05 seconds
-    tolerance: ClassVar[float] = 1e-9  # of log-probabilities, nats
+    tolerance: ClassVar[float] = 1e-9  # of log-probabilities and signals, nats
 
     def make(self) -> Model:
         """A fresh model, equal to every other that this gives."""
@@ -89,6 +119,9 @@ class ModelCase:
         """n samples of a fresh model with the same seeds whatever is asked."""
         seeds = tuple(fold(5, k) for k in range(n))
         return asyncio.run(self.make().sample(prompt or self.prompt, n, self.wish(seeds=seeds, **fields)))
+
+    def alike(self, some: Sequence[Sample], others: Sequence[Sample]) -> None:
+        alike(some, others, self.tolerance)
 
     def events(self, n: int, **fields: Any) -> list[Event]:
         async def main() -> list[Event]:

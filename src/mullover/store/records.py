@@ -18,7 +18,7 @@ import orjson
 from mullover.running import Run
 from mullover.seeds import changed
 from mullover.store.plain import all_in_words, in_words, plain
-from mullover.types import NOTHING, Candidate, Message, Prompt, Sample, Sampling, Score, Segment, Usage
+from mullover.types import NOTHING, Candidate, Force, Message, Prompt, Rule, Sample, Sampling, Score, Segment, Usage
 from mullover.wrappers import Call
 
 VERSION = 1
@@ -262,10 +262,17 @@ def _message(message: Message) -> dict[str, Any]:
 def _sampling(sampling: Sampling) -> dict[str, Any]:
     fields = changed(sampling)
     if sampling.rules:
-        fields["rules"] = [[rule.text, in_words(rule.bias), rule.where] for rule in sampling.rules]
+        fields["rules"] = [_rule(rule) for rule in sampling.rules]
     if sampling.halt is not None:
         fields["halt"] = [sampling.halt.signal, in_words(sampling.halt.below), sampling.halt.window]
     return fields
+
+
+def _rule(rule: Rule | Force) -> list[Any] | dict[str, Any]:
+    if isinstance(rule, Force):
+        return {"force": rule.text, "at": rule.at, "where": rule.where}
+    limits = [rule.window, rule.before] if rule.window or rule.before else []
+    return [rule.text, in_words(rule.bias), rule.where, *limits]
 
 
 def _counts(usage: Usage) -> dict[str, float]:

@@ -16,6 +16,7 @@ from mullover.types import (
     Answer,
     AnswerSpec,
     Candidate,
+    Force,
     Halt,
     Message,
     Prompt,
@@ -210,12 +211,19 @@ def _sampling(row: Mapping[str, Any], drawn: Sequence[int]) -> Sampling | None:
         if name in fields:
             fields[name] = tuple(fields[name])
     if "rules" in fields:
-        fields["rules"] = tuple([Rule(text, float(bias), where) for text, bias, where in fields["rules"]])
+        fields["rules"] = tuple(map(_rule, fields["rules"]))
     if "halt" in fields:
         signal, below, window = fields["halt"]
         fields["halt"] = Halt(signal, float(below), window)
     seeds = tuple(map(int, row.get("seeds", drawn)))
     return Sampling(**fields, role=row.get("role", "solve"), seeds=seeds, first=row.get("first", 0))
+
+
+def _rule(row: Sequence[Any] | Mapping[str, Any]) -> Rule | Force:
+    if isinstance(row, Mapping):
+        return Force(row["force"], row["at"], row["where"])
+    text, bias, where, *limits = row
+    return Rule(text, float(bias), where, *limits)
 
 
 def _floats(values: Sequence[float | str] | None) -> tuple[float, ...] | None:

@@ -1,0 +1,187 @@
+"""Attention over the block cache, registered with transformers so that its modules stay as they are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812  its usual name
+from torch import Tensor
+
+from mullover.engine.plan import Group, Plan, Span
+
+NAME = "mullover"
+
+
+@dataclass
+class Cache:
+    """Keys and values of all layers, each (blocks, heads, 2, size, width): 0 is keys, 1 is values.
+
+    On a CPU, memory that nobody wrote to costs nothing.
+    """
+
+    layers: list[Tensor]
+    plan: Plan | None = None  # of the pass that runs now
+
+    @classmethod
+    def of(cls, shapes: Sequence[tuple[int, int]], count: int, size: int, like: Tensor) -> "Cache":
+        """`shapes`: heads and width by layer."""
+        return cls([like.new_empty(count, heads, 2, size, width) for heads, width in shapes])
+
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None, window: int | None
+    ) -> Tensor:
+        """Store the new keys and values, then let each query see what is its own.
+
+        Args:
+            q: (T, query heads, width).
+            k, v: (T, key heads, width), any strides.
+
+        Returns:
+            Tensor: (T, query heads, width).
+        """
+        plan, cache = self.plan, self.layers[layer]
+        assert plan is not None
+        both = torch.stack((k, v), 2)
+        if plan.writes is not None:
+            both = both[plan.writes]
+        if len(both):
+            cache[plan.blocks, :, :, plan.slots] = both
+        parts = []
+        if plan.rows:
+            one = (q[: plan.rows] * scale).view(plan.rows, k.shape[1], -1, q.shape[2])
+            masks = [plan.mask(i, window) for i in range(len(plan.groups))]
+            parts.append(decode(one, cache, plan.groups, masks, softcap).flatten(1, 2))
+        for span in plan.spans:
+            parts.append(read(span, q, k, v, cache, scale, softcap, window))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def decode(
+    q: Tensor, cache: Tensor, groups: Sequence[Group], masks: Sequence[Tensor | None], softcap: float | None
+) -> Tensor:
+    """One query a sequence. What several may see is read once for all of them.
+
+    Args:
+        q: (queries, key heads, query heads of each, width), scaled.
+
+    Returns:
+        Tensor: like q.
+    """
+    shape = q.shape
+    peak = q.new_full((shape[0], shape[1] * shape[2], 1), -torch.inf)
+    found = []
+    for group, mask in zip(groups, masks, strict=True):
+        kv = gathered(cache, group)  # (E * heads, 2, keys, width)
+        scores = torch.bmm(asked(q, group), kv[:, 0].mT)  # (E * heads, U * each, keys)
+        if softcap is not None:
+            scores = scores.div_(softcap).tanh_().mul_(softcap)
+        if mask is not None:
+            by_user = scores.view(group.entries, shape[1], group.users, shape[2], -1)
+            by_user += mask.to(scores.dtype).view(group.entries, 1, group.users, 1, -1)
+        highest = by_row(scores.amax(-1, keepdim=True), group, shape)
+        if group.rows is None:
+            peak = torch.maximum(peak, highest)
+        else:
+            peak.scatter_reduce_(0, group.rows.view(-1, 1, 1).expand_as(highest), highest, "amax")
+        found.append((group, scores, kv))
+    total: Tensor | float = 0.0
+    out: Tensor | float = 0.0
+    for group, scores, kv in found:
+        chances = scores.sub_(asked(peak.view(*shape[:3], 1), group)).exp_()
+        total = summed(by_row(chances.sum(-1, keepdim=True), group, shape), group) + total
+        out = summed(by_row(torch.bmm(chances, kv[:, 1]), group, shape), group) + out
+    assert isinstance(out, Tensor) and isinstance(total, Tensor)
+    return out.div_(total).view(shape)
+
+
+def gathered(cache: Tensor, group: Group) -> Tensor:
+    """(E * heads, 2, W * size, width): the blocks of each entry; views of the cache if they lie together."""
+    heads, _, size, width = cache.shape[1:]
+    blocks = cache[group.blocks] if isinstance(group.blocks, slice) else cache.index_select(0, group.blocks)
+    if group.width > 1:
+        blocks = blocks.view(group.entries, group.width, heads, 2, size, width).permute(0, 2, 3, 1, 4, 5)
+    return blocks.reshape(group.entries * heads, 2, group.width * size, width)
+
+
+def asked(values: Tensor, group: Group) -> Tensor:
+    """(queries, heads, each, any) to what each entry is asked with: (E * heads, U * each, any)."""
+    _, heads, each, width = values.shape
+    if group.rows is None:
+        return values.transpose(0, 1).reshape(heads, -1, width)
+    values = values.index_select(0, group.rows)
+    if group.users > 1:
+        values = values.view(group.entries, group.users, heads, each, width).transpose(1, 2)
+    return values.reshape(group.entries * heads, group.users * each, width)
+
+
+def by_row(found: Tensor, group: Group, shape: Sequence[int]) -> Tensor:
+    """(E * heads, U * each, any) to (E * U, heads * each, any)."""
+    _, heads, each, _ = shape
+    if group.users > 1:
+        found = found.view(group.entries, heads, group.users, each, -1).transpose(1, 2)
+    return found.reshape(group.entries * group.users, heads * each, -1)
+
+
+def summed(some: Tensor, group: Group) -> Tensor:
+    """(queries, heads, any): the sum of the rows of `some` (E * U, heads, any) that belong to each query."""
+    if group.rows is None:
+        return some
+    return F.embedding_bag(group.order, some.flatten(1), group.begins, mode="sum").view(-1, *some.shape[1:])
+
+
+def read(
+    span: Span,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cache: Tensor,
+    scale: float,
+    softcap: float | None,
+    window: int | None,
+) -> Tensor:
+    """Many tokens of one sequence, each of which sees all before it: (count, query heads, width)."""
+    here = slice(span.first, span.first + span.count)
+    asked = q[here].transpose(0, 1)  # (query heads, count, width)
+    if span.blocks is None:
+        k, v = k[here].transpose(0, 1), v[here].transpose(0, 1)
+    else:
+        k, v = cache[span.blocks, :, :, span.slots].permute(2, 1, 0, 3)
+    plain = span.blocks is None and (window is None or window >= span.count)
+    if plain and softcap is None:
+        out = F.scaled_dot_product_attention(
+            asked[None], k[None], v[None], is_causal=True, scale=scale, enable_gqa=True
+        )
+        return out[0].transpose(0, 1)
+    ahead = torch.arange(span.position, span.position + span.count, device=q.device).unsqueeze(1)
+    ahead = ahead - torch.arange(k.shape[1], device=q.device)  # how many tokens each key is before its query
+    seen = (ahead >= 0) if window is None else (ahead >= 0) & (ahead < window)
+    if softcap is None:
+        out = F.scaled_dot_product_attention(
+            asked[None], k[None], v[None], attn_mask=seen, scale=scale, enable_gqa=True
+        )
+        return out[0].transpose(0, 1)
+    grouped = asked.reshape(k.shape[0], -1, asked.shape[2])  # (key heads, query heads of each * count, width)
+    scores = torch.bmm(grouped, k.mT).mul_(scale).div_(softcap).tanh_().mul_(softcap)
+    scores = scores.view(k.shape[0], -1, span.count, k.shape[1]).masked_fill_(~seen, -torch.inf)
+    chances = torch.softmax(scores, -1).view(k.shape[0], -1, k.shape[1])
+    return torch.bmm(chances, v).view(-1, span.count, v.shape[2]).transpose(0, 1)
+
+
+def attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """As transformers calls it: (1, heads, T, width) in, (1, T, heads, width) out."""
+    cache: Cache = module.mullover_cache
+    q, k, v = query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1)
+    scale = scaling if scaling is not None else query.shape[3] ** -0.5
+    return cache.attend(module.layer_idx, q, k, v, scale, softcap, sliding_window).unsqueeze(0), None

@@ -1,0 +1,63 @@
+"""Which models of transformers the engine runs as they are, and why others are refused."""
+
+from typing import Any
+
+from mullover.errors import OptionError
+
+FAMILIES = (
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "gpt2",
+    "granite",
+    "llama",
+    "mistral",
+    "olmo",
+    "olmo2",
+    "olmo3",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "smollm3",
+)
+RECURRENT = (
+    "mamba",
+    "rwkv",
+    "recurrent_gemma",
+    "jamba",
+    "falcon_h1",
+    "zamba",
+    "xlstm",
+    "bamba",
+    "qwen3_next",
+    "qwen3_5",
+)
+MOVING = ("dynamic", "longrope")  # positions that are turned by how long the longest sequence of a batch is
+
+
+def check(config: Any, where: str) -> None:
+    """Is a model of this configuration (a mapping) one that the engine runs?
+
+    Raises:
+        OptionError: it is not; it says why, and what there is.
+    """
+    family = str(config.get("model_type", ""))
+    if config.get("is_encoder_decoder"):
+        raise OptionError(f"{where} is of the family {family!r}, an encoder-decoder; {_there_are()}")
+    if any(family.startswith(name) for name in RECURRENT):
+        raise OptionError(f"{where} is of the family {family!r}, whose state is recurrent; {_there_are()}")
+    if family not in FAMILIES:
+        own = ", and code of its own is never run" if config.get("auto_map") else ""
+        raise OptionError(f"{where} is of the family {family!r}, which the engine does not run{own}; {_there_are()}")
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    for one in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
+        kind = one.get("rope_type", one.get("type", "default"))
+        if kind in MOVING:
+            raise OptionError(
+                f"{where} turns positions by the kind {kind!r}, which depends on what else is in a batch; "
+                "set rope_type to default or yarn in its config.json, or serve it elsewhere"
+            )
+
+
+def _there_are() -> str:
+    return f"there are {', '.join(FAMILIES)}; serve it elsewhere and give its URL"

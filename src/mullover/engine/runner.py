@@ -1,0 +1,38 @@
+"""The port to whatever computes logits: a model with a cache of its own kind stands behind these five."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mullover.engine.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Of one pass."""
+
+    logits: Tensor  # (wanted, vocabulary), float32 or float64
+    hidden: Tensor  # (wanted, width): the last hidden states that the head made them from
+
+
+class Runner(Protocol):
+    device: torch.device
+    vocabulary: int  # logits a token has
+    context: int  # tokens a sequence may have
+    parameters: int  # that a token is multiplied with: 2 floating-point operations each
+    slot_bytes: int  # of the state that one token leaves behind
+
+    def allocate(self, blocks: int, size: int) -> None:
+        """Make room for the states of `blocks` blocks of `size` tokens; what was there is gone."""
+        ...
+
+    def forward(self, plan: Plan) -> Output:
+        """Prefill and decode in one: read the plan's tokens, leave their states in the plan's slots."""
+        ...
+
+    def swap(self, weights: Mapping[str, Tensor]) -> None:
+        """Take other weights, by name. Raises OptionError, and keeps the old ones, if they do not fit."""
+        ...
