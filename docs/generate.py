@@ -17,7 +17,7 @@ from typing import get_args
 
 from typer.models import OptionInfo
 
-from mullover.cli import HELP
+from mullover.cli import GROUPS, HELP
 from mullover.cli.strategies import row
 from mullover.strategies import names
 
@@ -43,12 +43,12 @@ def commands_page() -> str:
     parts = ["# Commands\n\nGenerated from the command line's tables by `make docs`.\n"]
     for name, text in HELP.items():
         module = import_module(f"mullover.cli.{name}")
-        if name != "runs":
+        if name not in GROUPS:
             parts.append(f"## mull {name}\n\n{text}\n\n{flags(module.command([]))}")
             continue
         for sub in module.app.registered_commands:
             told = " ".join((sub.callback.__doc__ or "").split("\n\n")[0].split())
-            parts.append(f"## mull runs {sub.name or sub.callback.__name__}\n\n{told}\n\n{flags(sub.callback)}")
+            parts.append(f"## mull {name} {sub.name or sub.callback.__name__}\n\n{told}\n\n{flags(sub.callback)}")
     parts.append(
         "Exit codes: 0; 2 for a mistake of the user, with one line that says what and what to do; 1 for the rest.\n"
     )

@@ -35,12 +35,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluate": RUN | {"store", "tasks", "scorers", "answers"},
     "openers": NOUNS | {"prompts", "answers", "scorers", "backends", "strategies"},
     "api": RUN | {"openers", "backends"},
-    "cli": RUN | {"store", "tasks", "scorers", "answers", "evaluate", "openers", "api", "backends"},
+    "bench": NOUNS | {"engine"},
+    "cli": RUN | {"store", "tasks", "scorers", "answers", "evaluate", "openers", "api", "backends", "bench"},
 }
 FOREIGN = {
     "store": {"orjson"},
     "tasks": {"orjson", "datasets"},
     "engine": {"torch", "transformers"},
+    "bench": {"torch", "transformers"},
     "backends": {"orjson", "aiohttp", "jinja2", "torch", "transformers", "tokenizers", "safetensors"},
     "answers": {"math_verify"},
     "laws": {"pytest", "aiohttp"},

@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -16,7 +17,7 @@ from mullover.prompts import Style, style
 from mullover.types import AnswerSpec, Candidate, Model, Prompt, Sampling, Score, Scorer, Strategy
 
 Opener = Callable[[str], Any]
-MODEL_FORMS = "http://HOST:PORT/v1#NAME, pool:FILE.toml, replay:FILE, scripted:FILE, toy, toy:FILE"
+MODEL_FORMS = "DIRECTORY, http://HOST:PORT/v1#NAME, pool:FILE.toml, replay:FILE, scripted:FILE, toy, toy:FILE"
 
 
 def open_model(spec: str | None = None) -> Model:
@@ -37,11 +38,22 @@ def open_model(spec: str | None = None) -> Model:
         return MODELS[kind](rest)
     if kind in MODELS:
         raise OptionError(f"the model {spec!r} lacks its file; write {kind}:FILE")
-    if Path(spec).is_dir():
-        raise OptionError(
-            f"models from a directory such as {spec!r} come with a later version; this one has {MODEL_FORMS}"
-        )
+    if is_local(spec):
+        return _local(spec)
     raise OptionError(f"no model {spec!r}; there are {MODEL_FORMS}")
+
+
+def is_local(spec: str) -> bool:
+    """Does the spec name a directory?"""
+    return Path(spec.partition(";")[0]).is_dir()
+
+
+def _local(spec: str) -> Model:
+    if missing := [name for name in ("torch", "transformers", "tokenizers") if find_spec(name) is None]:
+        raise OptionError(f"models from a directory need {', '.join(missing)}; pip install 'mullover[local]'")
+    from mullover.backends.local.local import Local
+
+    return Local(spec)
 
 
 def _server(spec: str) -> Model:

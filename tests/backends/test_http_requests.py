@@ -18,8 +18,8 @@ from mullover.backends.http.failures import AttemptError
 from mullover.backends.http.http import Http, Patience
 from mullover.backends.http.profile import Profile
 from mullover.backends.http.spec import Spec
-from mullover.backends.http.template import LARGE, Template
 from mullover.backends.http.wire import chunk
+from mullover.backends.template import LARGE, Template
 from mullover.errors import CapabilityError, OptionError
 from mullover.laws.upstream import Upstream
 from mullover.types import Message, Prompt, Sampling, Segment

@@ -19,7 +19,9 @@ HELP = {
     "tasks": "List the tasks, and whether their data is at hand.",
     "doctor": "Find out in at most 12 tiny calls what a server can do, and keep that for the other commands.",
     "runs": "See again what was run: ls, show, export.",
+    "bench": "Measure on this machine: engine.",
 }
+GROUPS = ("runs", "bench")  # of commands
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,8 +85,8 @@ def app(words: Sequence[str]) -> typer.Typer:
     root.callback()(root_options)
     called = next((word for word in words if not word.startswith("-")), "")
     for name, text in HELP.items():
-        if name == "runs" and name == called:
-            root.add_typer(import_module("mullover.cli.runs").app, name=name, help=text)
+        if name == called and name in GROUPS:
+            root.add_typer(import_module(f"mullover.cli.{name}").app, name=name, help=text)
         elif name == called:
             root.command(name, help=text)(import_module(f"mullover.cli.{name}").command(words))
         else:

@@ -1,6 +1,7 @@
 """The flags that `ask` and `eval` share, and those a strategy's signature gives them."""
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -8,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from mullover.errors import OptionError
-from mullover.openers import openable, opened, sampling_words, thinking
+from mullover.openers import is_local, openable, opened, sampling_words, thinking
 from mullover.prompts import INSTRUCTIONS, styles
 from mullover.running import Budget
 from mullover.strategies import docs, load, names, parameters
@@ -20,9 +21,10 @@ DEFAULT_STRATEGY = "chain_of_thought"
 COMMON: Mapping[str, tuple[Any, str]] = {
     "model": (
         str,
-        "http://HOST:PORT/v1#NAME, pool:FILE.toml, replay:FILE, scripted:FILE, toy or toy:FILE; "
+        "DIRECTORY, http://HOST:PORT/v1#NAME, pool:FILE.toml, replay:FILE, scripted:FILE, toy or toy:FILE; "
         "else MULLOVER_MODEL, else pocket.",
     ),
+    "kv_memory": (str, "For cached keys and values of a model from a directory, such as 2GB."),
     "strategy": (str, "How to reason; see `mull strategies`."),
     "seed": (int, "Folded into every sample's own seed."),
     "system": (str, "A system message."),
@@ -135,6 +137,10 @@ def chosen(given: Mapping[str, Any]) -> Chosen:
     sampling = sampling_words(**{word: given[word] for word in SAMPLED})
     if given["thinking"] is not None:
         sampling["thinking"] = thinking(given["thinking"])
+    if given["kv_memory"] is not None:
+        if not is_local(given["model"] or os.environ.get("MULLOVER_MODEL", "")):
+            raise OptionError("--kv-memory is for models from a directory; leave it out")
+        os.environ["MULLOVER_KV_MEMORY"] = given["kv_memory"]
     return Chosen(
         name=name,
         strategy=strategy,

@@ -49,7 +49,8 @@ class Cache:
             cache[plan.blocks, :, :, plan.slots] = both
         parts = []
         if plan.rows:
-            one = (q[: plan.rows] * scale).view(plan.rows, k.shape[1], -1, q.shape[2])
+            one = q[: plan.rows] if scale == 1 else q[: plan.rows] * scale
+            one = one.reshape(plan.rows, k.shape[1], -1, q.shape[2])
             masks = [plan.mask(i, window) for i in range(len(plan.groups))]
             parts.append(decode(one, cache, plan.groups, masks, softcap).flatten(1, 2))
         for span in plan.spans:

@@ -1,6 +1,7 @@
 """The engine's step: what waits is planned, computed in one pass, drawn and delivered."""
 
 from collections.abc import Mapping
+from concurrent.futures import Future
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from mullover.engine.request import Request
 from mullover.engine.runner import Output, Runner
 from mullover.engine.sampler import draw
 from mullover.engine.scheduler import Scheduler
+from mullover.engine.sequence import Live
 from mullover.engine.text import Vocabulary
 from mullover.engine.tree import Tree
 from mullover.engine.work import Work
@@ -47,21 +49,23 @@ class Engine:
         self._epoch = 0  # of what is cached
         self.computed = 0  # tokens that went through the model, ever
         self.steps = 0
+        self._swaps: list[tuple[Mapping[str, Tensor], Future[int]]] = []
         runner.allocate(count, BLOCK)
 
     @property
     def busy(self) -> bool:
-        return self.scheduler.busy
+        return self.scheduler.busy or bool(self._swaps)
 
     def add(self, request: Request) -> None:
         self.scheduler.add(request)
 
     def cancel(self, request: Request) -> None:
-        request.cancelled = True
         self.scheduler.drop(request)
 
     def step(self) -> bool:
         """Advance what can be. False: nothing could be, since nobody waits or all deliveries are unread."""
+        if self._swaps and not self.scheduler.live and not self.scheduler.put_off:
+            self._swap()
         work = self.scheduler.work((self._epoch, ""))
         for one, error in work.failed:
             one.request.live.discard(one)
@@ -93,6 +97,33 @@ class Engine:
         self.version += 1
         self._forget()
         return self.version
+
+    def swap_soon(self, weights: Mapping[str, Tensor], done: Future[int]) -> None:
+        """`swap` once every live sequence has ended; what has not begun by then comes after it."""
+        self.scheduler.closed = True
+        self._swaps.append((weights, done))
+
+    def _swap(self) -> None:
+        for weights, done in self._swaps:
+            try:
+                done.set_result(self.swap(weights))
+            except Exception as error:  # noqa: BLE001  handed to who waits for it
+                done.set_exception(error)
+        self._swaps.clear()
+        self.scheduler.closed = False
+
+    def abandon(self, error: str) -> None:
+        """The engine itself is broken: everyone who waits is told, and it begins anew with nothing cached."""
+        live, events = [*self.scheduler.live, *self.scheduler.put_off], dict[Request, list[Event]]()
+        for one in live:
+            events.setdefault(one.request, []).append(one.failed(error))
+        for request in self.scheduler.requests:
+            begun = [Live(request, index, self.vocabulary) for index in request.waiting]
+            events.setdefault(request, []).extend(one.failed(error) for one in begun)
+        self.blocks = Blocks(self.blocks.count, self.blocks.size)
+        self.tree = Tree(self.blocks)
+        self.scheduler = Scheduler(self.tree, self.vocabulary, self.scheduler.most, self.scheduler.chunk)
+        self._deliver(events)
 
     def clear(self) -> None:
         """Free every block that no live sequence needs."""
@@ -145,5 +176,5 @@ class Engine:
 
     def _deliver(self, events: Mapping[Request, list[Event]]) -> None:
         for request, some in events.items():
-            request.unread += 1
+            request.told += 1
             request.deliver(request, some)

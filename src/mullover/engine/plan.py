@@ -70,41 +70,64 @@ class Plan:
         return self.masks[key]
 
 
+ALL = 1 << 30  # more tokens than any node has
+
+
 @dataclass(slots=True)
 class Shared:
-    """Neighbouring nodes that the same queries read, and how many tokens of the last of them each query sees."""
+    """Neighbouring nodes that the same queries read, and how much of it each query sees where it is one node."""
 
-    nodes: list[Node]  # the furthest first
+    nodes: list[Node]
     who: list[tuple[int, int]]
 
 
 def groups_of(rows: Sequence[Row], size: int, device: torch.device) -> tuple[Group, ...]:
-    """Every block that the queries may see, in few groups: what one query reads, what many read together."""
+    """Every block that the queries may see, in few groups: each costs a dozen operations a layer, however small."""
+    positions = torch.tensor([row.position for row in rows])
     alone, shared = readers(rows)
+    whole, shared = most_share(shared, len(rows))
     shared.sort(key=lambda run: len(run.nodes) * len(run.who))
-    spare = 8 + len(alone) // 4  # reads by one query each that cost less than one more group would
+    spare = 8 + len(alone) // 4
     while shared and (few := len(shared[0].nodes) * len(shared[0].who)) <= spare:
         spare -= few
         run = shared.pop(0)
-        alone += [Shared([node], [(i, seen)]) for node, i, seen in run_reads(run)]
+        alone += [Shared([node], [one]) for node in run.nodes for one in run.who]
     by_users: dict[int, list[Shared]] = {}
     for run in shared:
         by_users.setdefault(1 << (len(run.who) - 1).bit_length(), []).append(run)
     while len(by_users) > MOST_GROUPS:  # the fewest users are counted as the next more
         fewest, more = sorted(by_users)[:2]
         by_users[more] += by_users.pop(fewest)
-    positions = [row.position for row in rows]
     groups = [_group(1, 1, alone, positions, size, device)] if alone else []
-    for _, runs in sorted(by_users.items(), key=lambda item: item[0]):
-        users = max(len(run.who) for run in runs)
-        mean = sum(len(run.nodes) for run in runs) / len(runs)
-        width = min(WIDEST, 1 << (max(1, round(mean)) - 1).bit_length())
-        groups.append(_group(users, width, [part for run in runs for part in cut(run, width)], positions, size, device))
-    return tuple(groups)
+    for users in sorted(by_users):
+        runs = by_users[users]
+        mean = round(sum(len(run.nodes) for run in runs) / len(runs))
+        width = min(WIDEST, 1 << (max(1, mean) - 1).bit_length())
+        parts = [part for run in runs for part in cut(run, width)]
+        groups.append(_group(max(len(part.who) for part in parts), width, parts, positions, size, device))
+    return (*groups, *([_whole(whole, positions, size, device)] if whole else []))
 
 
-MOST_GROUPS = 2  # of shared blocks
+MOST_GROUPS = 2  # of blocks that some queries share
 WIDEST = 16  # blocks that are read as one
+
+
+def most_share(runs: Sequence[Shared], queries: int) -> tuple[list[Shared], list[Shared]]:
+    """Runs that at least half of the queries read, with as much again of what fewer do; and the others.
+
+    They are read by all queries at once, and hidden from those that may not see them.
+    """
+    ranked = sorted(runs, key=lambda run: -len(run.who))
+    whole = [run for run in ranked if 2 * len(run.who) >= queries]
+    room = sum(len(run.nodes) for run in whole)
+    others = list[Shared]()
+    for run in ranked[len(whole) :]:
+        if room >= len(run.nodes):
+            room -= len(run.nodes)
+            whole.append(run)
+        else:
+            others.append(run)
+    return whole, others
 
 
 def readers(rows: Sequence[Row]) -> tuple[list[Shared], list[Shared]]:
@@ -125,15 +148,19 @@ def readers(rows: Sequence[Row]) -> tuple[list[Shared], list[Shared]]:
         node, seen = row.node, row.offset
         while node.users == 1 and node.block >= 0:
             alone.append(Shared([node], [(i, seen)]))
-            node = above(node)
-            seen = len(node.ids)
+            node, seen = above(node), ALL
         reads(node, [(i, seen)])
     runs = dict[int, Shared]()  # by the identity of `who`
     while waiting:  # from the furthest to the root, so that all readers of a node are known
         node = heappop(waiting)[2]
         who = found.pop(node)
-        if (run := runs.get(id(who))) is not None:
-            run.nodes.append(node)
+        if any(seen != ALL for _, seen in who):  # who stands here sees a part of it, and all of what is above
+            run = Shared([node], who)
+            (shared if len(who) > 1 else alone).append(run)
+            reads(above(node), [(i, ALL) for i, _ in who])
+            continue
+        if id(who) in runs:
+            runs[id(who)].nodes.append(node)
         else:
             run = runs[id(who)] = Shared([node], who)
             (shared if len(who) > 1 else alone).append(run)
@@ -141,54 +168,71 @@ def readers(rows: Sequence[Row]) -> tuple[list[Shared], list[Shared]]:
     return [part for run in alone for part in cut(run, 1)], shared
 
 
-def run_reads(run: Shared) -> Iterator[tuple[Node, int, int]]:
-    """(node, query, how many tokens of the node it sees)."""
-    for at, node in enumerate(run.nodes):
-        for i, seen in run.who:
-            yield node, i, len(node.ids) if at else seen
-
-
 def cut(run: Shared, width: int) -> Iterator[Shared]:
     """In parts of at most `width` nodes."""
     for at in range(0, len(run.nodes), width):
-        nodes = run.nodes[at : at + width]
-        yield Shared(nodes, run.who if not at else [(i, len(nodes[0].ids)) for i, _ in run.who])
+        yield Shared(run.nodes[at : at + width], run.who)
 
 
-def _group(
-    users: int, width: int, parts: list[Shared], positions: Sequence[int], size: int, device: torch.device
-) -> Group:
+def _group(users: int, width: int, parts: list[Shared], positions: Tensor, size: int, device: torch.device) -> Group:
+    """Of parts of `width` nodes at most, each read by `users` at most."""
     parts.sort(key=lambda part: part.nodes[0].block)  # blocks that lie together need no copying
-    many, padding = len(parts), [(0, 0)]
+    many = len(parts)
     chosen = [part.nodes[at] if at < len(part.nodes) else None for part in parts for at in range(width)]
-    blocks = [0 if node is None else node.block for node in chosen]
-    bounds = [(0, 0, 0) if n is None else (n.start, n.start + len(n.ids), n.at - n.start) for n in chosen]
-    starts, ends, begins = torch.tensor(bounds).view(many, 1, width, 1, 3).unbind(-1)
-    pairs = [pair for part in parts for pair in (*part.who, *padding * (users - len(part.who)))]
-    rows, seen = torch.tensor(pairs).view(many * users, 2).unbind(1)
-    slots = torch.arange(size).view(1, 1, 1, size)
-    last = starts + seen.view(many, users, 1, 1)  # in the furthest block not all may be seen
-    ends = torch.cat((last[:, :, :1], ends.expand(many, users, width, 1)[:, :, 1:]), 2) if width > 1 else last
-    closed = (slots < starts) | (slots >= ends)
-    if any(len(part.who) < users for part in parts):
-        closed = closed | (seen == 0).view(many, users, 1, 1)
-    hidden = torch.zeros(many, users, width, size).masked_fill_(closed, -torch.inf) if closed.any() else None
-    ahead = torch.tensor(positions)[rows].view(many, users, 1, 1) - (begins + slots)
-    whole = many == 1 and rows.tolist() == [*range(len(positions))]
+    pairs = [pair for part in parts for pair in (*part.who, *[(0, 0)] * (users - len(part.who)))]
+    rows, furthest = torch.tensor(pairs).view(many * users, 2).unbind(1)
+    there = torch.tensor([0 if node is None else len(node.ids) for node in chosen]).view(many, 1, width)
+    seen = torch.minimum(furthest.view(many, users, 1), there)
     order = torch.argsort(rows, stable=True)
     firsts = torch.searchsorted(rows[order], torch.arange(len(positions)))
-    together = blocks == [*range(blocks[0], blocks[0] + len(blocks))]
+    hidden, ahead = _masks(chosen, seen, positions[rows].view(many, users), size)
     return Group(
-        many,
-        users,
-        width,
-        slice(blocks[0], blocks[0] + len(blocks)) if together else torch.tensor(blocks, device=device),
-        None if whole else rows.to(device),
-        order.to(device),
-        firsts.to(device),
-        None if hidden is None else hidden.view(many, users, -1).to(device),
-        ahead.view(many, users, -1).to(device),
-    )
+        many, users, width, _blocks(chosen, device), rows.to(device), order.to(device), firsts.to(device),
+        None if hidden is None else hidden.to(device), ahead.to(device),
+    )  # fmt: skip
+
+
+def _whole(runs: Sequence[Shared], positions: Tensor, size: int, device: torch.device) -> Group:
+    """One entry that all queries read."""
+    reads = sorted(((node, run) for run in runs for node in run.nodes), key=lambda read: read[0].block)
+    nodes = [node for node, _ in reads]
+    seen = torch.zeros(1, len(positions), len(nodes), dtype=torch.long)
+    for at, (node, run) in enumerate(reads):
+        who, parts = torch.tensor(run.who).unbind(1)
+        seen[0, who, at] = parts.clamp(max=len(node.ids))
+    hidden, ahead = _masks(nodes, seen, positions.view(1, -1), size)
+    none = torch.empty(0, dtype=torch.long)
+    return Group(
+        1, len(positions), len(nodes), _blocks(nodes, device), None, none, none,
+        None if hidden is None else hidden.to(device), ahead.to(device),
+    )  # fmt: skip
+
+
+def _blocks(nodes: Sequence[Node | None], device: torch.device) -> Tensor | slice:
+    blocks = [0 if node is None else node.block for node in nodes]
+    if blocks == [*range(blocks[0], blocks[0] + len(blocks))]:
+        return slice(blocks[0], blocks[0] + len(blocks))
+    return torch.tensor(blocks, device=device)
+
+
+def _masks(nodes: Sequence[Node | None], seen: Tensor, positions: Tensor, size: int) -> tuple[Tensor | None, Tensor]:
+    """What is hidden, and how far ahead each query is, of entries of W nodes each.
+
+    Args:
+        nodes: E * W.
+        seen: (E, U, W) how many tokens of each node each query sees.
+        positions: (E, U) of the queries.
+    """
+    many, users, width = seen.shape
+    bounds = [(0, 0) if node is None else (node.start, node.at - node.start) for node in nodes]
+    starts, begins = torch.tensor(bounds).view(many, 1, width, 1, 2).unbind(-1)
+    slots = torch.arange(size).view(1, 1, 1, size)
+    open_ = (slots >= starts) & (slots < starts + seen.unsqueeze(-1))
+    ahead = positions.view(many, users, 1, 1) - (begins + slots)
+    if bool(open_.all()):
+        return None, ahead.view(many, users, -1)
+    hidden = torch.zeros(open_.shape).masked_fill_(~open_, -torch.inf)
+    return hidden.view(many, users, -1), ahead.view(many, users, -1)
 
 
 def above(node: Node) -> Node:

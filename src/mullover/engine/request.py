@@ -21,7 +21,7 @@ class Request:
 
     `deliver` is called from the engine's thread, once a step, with what is new. A request of which two
     deliveries were not yet `read` is left out of steps until they are: nobody's tokens run far ahead of
-    whoever pays for them.
+    whoever pays for them. `read` may be called from another thread.
     """
 
     ids: tuple[int, ...]  # of the prompt; at least one
@@ -35,8 +35,8 @@ class Request:
     adapter: str = ""
     context: int = 1 << 62  # tokens a sequence may reach
     order: int = 0  # of arrival
-    unread: int = 0
-    cancelled: bool = False
+    told: int = 0  # deliveries; only the engine counts here
+    taken: int = 0  # deliveries that were read; only the reader counts here
     live: set["Live"] = field(default_factory=set)
     waiting: list[int] = field(default_factory=list)  # indices of samples that have not begun, last first
     states: dict[int, Tensor] = field(default_factory=dict)  # (width,) the last hidden state of each text
@@ -47,4 +47,16 @@ class Request:
 
     @property
     def stalled(self) -> bool:
-        return self.unread >= 2
+        return self.told - self.taken >= 2
+
+    @property
+    def unread(self) -> int:
+        return self.told - self.taken
+
+    @unread.setter
+    def unread(self, _: int) -> None:
+        self.taken = self.told
+
+    def read(self) -> None:
+        """All that was delivered until now was dealt with."""
+        self.taken = self.told

@@ -22,6 +22,7 @@ class Scheduler:
         self.requests = dict[Request, None]()  # of which samples wait
         self.put_off = list[Live]()
         self._arrivals = 0
+        self.closed = False  # to what has not begun
 
     @property
     def busy(self) -> bool:
@@ -82,6 +83,8 @@ class Scheduler:
         """Put-off sequences first, the oldest of them; then a new sample of who has the fewest."""
         if self.put_off:
             return None if self.put_off[0].request in held else self.put_off.pop(0)
+        if self.closed:
+            return None
         open_ = [request for request in self.requests if request not in held and not request.stalled]
         if not open_:
             return None

@@ -11,9 +11,9 @@ from mullover.backends.http.gate import MOST, Gate
 from mullover.backends.http.profile import Profile
 from mullover.backends.http.spec import Spec
 from mullover.backends.http.sse import DONE
-from mullover.backends.http.template import Template
 from mullover.backends.http.transport import Timeouts, Transport
 from mullover.backends.http.wire import Chunk, Piece, chunk
+from mullover.backends.template import Template
 from mullover.types import Prompt, Sampling, Segment
 
 Take = Callable[[list[Chunk]], Awaitable[bool]]

@@ -1,8 +1,9 @@
-"""A chat template of the user's own, rendered here, for servers that continue no turn but complete raw text."""
+"""A chat template rendered here: of a local model, or of the user's own for servers that complete raw text."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ LARGE = 1 << 20  # bytes of a template, and characters of what it renders beyond
 
 @dataclass(frozen=True)
 class Template:
-    """From a file that the user named; never from a request, a problem, or a server.
+    """From a file that the user named, or a model's directory; never from a request, a problem, or a server.
 
     It runs in Jinja's immutable sandbox, which has no way to files, imports or attributes of Python.
     """
@@ -41,9 +42,10 @@ class Template:
         if len(text) > LARGE:
             raise OptionError(f"the chat template {path} is larger than {LARGE >> 20} MB; name another file")
         environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", generation()]
         )
         environment.globals["raise_exception"] = _refused
+        environment.globals["strftime_now"] = _now
         environment.filters["tojson"] = _json
         try:
             return cls(environment.from_string(text), tokens)
@@ -51,6 +53,11 @@ class Template:
             raise OptionError(f"the chat template {path}, line {error.lineno}: {error.message}") from None
         except (RecursionError, MemoryError):
             raise OptionError(f"the chat template {path} is nested too deep") from None
+
+    @staticmethod
+    def tokens_of(config: Mapping[str, Any]) -> dict[str, str]:
+        """Special tokens by name, as a tokenizer_config.json has them."""
+        return {name: _token(config.get(name)) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
 
     def render(self, messages: Sequence[dict[str, Any]], thinking: bool | str | int | None) -> str:
         """The prompt up to where the assistant speaks.
@@ -76,6 +83,24 @@ class Template:
         return "".join(parts)
 
 
+def generation() -> type[Any]:
+    """The tag `generation` that templates put around what an assistant said: it changes nothing here."""
+    from jinja2.ext import Extension
+
+    class Generation(Extension):
+        tags = {"generation"}  # noqa: RUF012  as Jinja declares it
+
+        def parse(self, parser: Any) -> Any:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    return Generation
+
+
+def _now(form: str) -> str:
+    return datetime.now().astimezone().strftime(str(form)[:100])
+
+
 def _refused(message: object) -> None:
     raise ValueError(str(message))
 
@@ -92,8 +117,7 @@ def _of_config(path: str, text: str) -> tuple[str, dict[str, str]]:
             template = next(one["template"] for one in template if one["name"] == "default")
     except (ValueError, KeyError, TypeError, StopIteration):
         raise OptionError(f"{path} holds no chat_template; name a .jinja file, or a tokenizer_config.json") from None
-    tokens = {name: _token(config.get(name)) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
-    return str(template), tokens
+    return str(template), Template.tokens_of(config)
 
 
 def _token(value: Any) -> str:

@@ -1,0 +1,1 @@
+"""Models from a directory, on this machine."""
