@@ -9,7 +9,7 @@ from typing import Any
 
 from mullover.backends.template import Template
 from mullover.errors import OptionError
-from mullover.sampling import Sampling
+from mullover.types import Sampling
 
 DEFAULTS = ("temperature", "top_p", "top_k", "min_p")
 LARGE = 256 << 20  # bytes of weights that are hashed in full; of more, three parts of each file

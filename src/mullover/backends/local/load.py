@@ -1,5 +1,6 @@
 """From a directory to an engine that serves it."""
 
+import sys
 import warnings
 import weakref
 from dataclasses import dataclass
@@ -96,7 +97,10 @@ def _device(name: str | None) -> torch.device:
 def _model(folder: Folder, dtype: torch.dtype) -> Any:
     """The weights in their module: from safetensors alone, from the disk alone, and no code but transformers' own."""
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    if not (sys.stderr and sys.stderr.isatty()):
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
