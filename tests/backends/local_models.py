@@ -25,7 +25,7 @@ TEMPLATE = (
 THINKING = TEMPLATE.replace(
     "{% if add_generation_prompt %} assistant{% endif %}",
     "{% if add_generation_prompt %} assistant"
-    "{% if enable_thinking is defined and enable_thinking %} <think>{% endif %}{% endif %}",
+    "{% if enable_thinking is defined and enable_thinking %}<think>{% endif %}{% endif %}",
 )
 
 
@@ -39,11 +39,11 @@ def save(folder: Path, template: str | None = TEMPLATE, seed: int = 0, **config:
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    named = ["<|end|>", "<unk>", " <think>", " </think>", *(f" {word}" for word in words())]
+    named = ["<|end|>", "<unk>", "<think>", "</think>", *(f" {word}" for word in words())]
     tokenizer: Any = Tokenizer(models.WordLevel({word: i for i, word in enumerate(named)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r" ?[^ <]+| <[^>]*>|<[^>]*>"), "isolated")
     tokenizer.decoder = decoders.Fuse()
-    tokenizer.add_special_tokens(["<|end|>"])
+    tokenizer.add_special_tokens(["<|end|>", "<think>", "</think>"])
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     if template is not None:

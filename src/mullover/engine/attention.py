@@ -1,7 +1,9 @@
 """Attention over the block cache, registered with transformers so that its modules stay as they are."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Any
 
 import torch
@@ -25,8 +27,12 @@ class Cache:
 
     @classmethod
     def of(cls, shapes: Sequence[tuple[int, int]], count: int, size: int, like: Tensor) -> "Cache":
-        """`shapes`: heads and width by layer."""
-        return cls([like.new_empty(count, heads, 2, size, width) for heads, width in shapes])
+        """`shapes`: heads and width by layer. All zeros: what is hidden is multiplied by 0, which mends no NaN."""
+        return cls([zeros((count, heads, 2, size, width), like) for heads, width in shapes])
+
+    def wipe(self, blocks: Sequence[int]) -> None:
+        for layer in self.layers:
+            layer[torch.tensor(blocks, device=layer.device)] = 0
 
     def attend(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None, window: int | None
@@ -56,6 +62,14 @@ class Cache:
         for span in plan.spans:
             parts.append(read(span, q, k, v, cache, scale, softcap, window))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def zeros(shape: Sequence[int], like: Tensor) -> Tensor:
+    """On a CPU straight from the system, whose fresh pages are zeros and cost nothing until they are used."""
+    if like.device.type != "cpu":
+        return like.new_zeros(shape)
+    size = math.prod(shape)
+    return torch.frombuffer(mmap(-1, size * like.element_size()), dtype=like.dtype, count=size).view(shape)
 
 
 def decode(

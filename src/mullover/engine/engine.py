@@ -158,6 +158,9 @@ class Engine:
         live = [one for one, _ in work.grown]
         for one, drawn in zip(live, draw(logits, live, self.vocabulary), strict=True):
             event = one.failed(drawn.error) if drawn.error else one.grow(drawn, self.vocabulary, self.runner.parameters)
+            if drawn.broken:
+                self.runner.wipe(self.tree.alone(one))
+                self._forget()
             if event.sample is not None:
                 self.scheduler.end(one)
             events.setdefault(one.request, []).append(event)

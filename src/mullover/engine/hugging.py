@@ -1,6 +1,6 @@
 """The runner of Hugging Face models: their modules untouched, our attention and cache in between."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,6 +61,10 @@ class HuggingFace:
                 return Output(logits if logits.dtype == torch.float64 else logits.float(), self._hidden[0])
         finally:
             self.cache.plan, self._hidden = None, None
+
+    def wipe(self, blocks: Sequence[int]) -> None:
+        assert self.cache is not None
+        self.cache.wipe(blocks)
 
     def swap(self, weights: Mapping[str, Tensor]) -> None:
         state = self.model.state_dict()

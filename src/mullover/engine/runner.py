@@ -1,6 +1,6 @@
 """The port to whatever computes logits: a model with a cache of its own kind stands behind these five."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,6 +31,10 @@ class Runner(Protocol):
 
     def forward(self, plan: Plan) -> Output:
         """Prefill and decode in one: read the plan's tokens, leave their states in the plan's slots."""
+        ...
+
+    def wipe(self, blocks: Sequence[int]) -> None:
+        """Zero the states of blocks that hold no numbers."""
         ...
 
     def swap(self, weights: Mapping[str, Tensor]) -> None:

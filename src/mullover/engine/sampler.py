@@ -42,7 +42,7 @@ def draw(logits: Tensor, live: Sequence[Live], vocabulary: Vocabulary) -> list[D
     for i, one in enumerate(live):
         forced = one.rules is not None and one.rules.forced(one.spoken.inside) is not None
         if not finite[i]:
-            found.append(Drawn(0, error="the model's logits are no finite numbers"))
+            found.append(Drawn(0, error="the model's logits are no finite numbers", broken=True))
         elif not possible[i] and not forced:
             found.append(Drawn(0, error=f"the rules forbid every token that can follow {one.spoken.text[-80:]!r}"))
         elif (rank := _rank(one)) is not None and rank >= logits.shape[1]:

@@ -21,6 +21,7 @@ class Drawn:
     alternatives: tuple[Token, ...] = ()
     signals: tuple[float, ...] = ()
     error: str = ""
+    broken: bool = False  # the model computed no numbers
 
 
 class Live:

@@ -141,6 +141,14 @@ class Tree:
         self._step(sitter, child, 1)
         return True
 
+    def alone(self, sitter: Sitter) -> list[int]:
+        """The blocks that lead to where it stands and that nobody else needs."""
+        found, node = list[int](), sitter.tip
+        while node is not None and node.block >= 0 and node.users == 1:
+            found.append(node.block)
+            node = node.parent
+        return found
+
     def split(self, node: Node, offset: int) -> Node:
         """Part a node in two over its block; the new first part, which whoever stands in it comes to stand at."""
         upper = Node(node.parent, node.block, node.start, node.at)
