@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
-from mullover.engine.plan import Group, Plan, Span
+from mullover.engine.groups import Group
+from mullover.engine.plan import Plan, Span
 
 NAME = "mullover"
 
@@ -111,7 +112,9 @@ def decode(
 
 
 def gathered(cache: Tensor, group: Group) -> Tensor:
-    """(E * heads, 2, W * size, width): the blocks of each entry; views of the cache if they lie together."""
+    """(E * heads, 2, K, width): the keys and values of each entry; views of the cache if they lie together."""
+    if group.slots is not None:
+        return cache[group.blocks, :, :, group.slots].permute(1, 2, 0, 3)
     heads, _, size, width = cache.shape[1:]
     blocks = cache[group.blocks] if isinstance(group.blocks, slice) else cache.index_select(0, group.blocks)
     if group.width > 1:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -40,6 +41,12 @@ class Request:
     live: set["Live"] = field(default_factory=set)
     waiting: list[int] = field(default_factory=list)  # indices of samples that have not begun, last first
     states: dict[int, Tensor] = field(default_factory=dict)  # (width,) the last hidden state of each text
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Signals to be measured, each once."""
+        halt = self.sampling.halt
+        return tuple(dict.fromkeys((*self.sampling.signals, *([halt.signal] if halt else []))))
 
     @property
     def size(self) -> int:

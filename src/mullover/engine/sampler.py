@@ -45,8 +45,8 @@ def draw(logits: Tensor, live: Sequence[Live], vocabulary: Vocabulary) -> list[D
             found.append(Drawn(0, error="the model's logits are no finite numbers", broken=True))
         elif not possible[i] and not forced:
             found.append(Drawn(0, error=f"the rules forbid every token that can follow {one.spoken.text[-80:]!r}"))
-        elif (rank := _rank(one)) is not None and rank >= logits.shape[1]:
-            found.append(Drawn(0, error=f"there is no {rank + 1}th first token; the model has {logits.shape[1]}"))
+        elif not forced and (rank := _rank(one)) is not None and not _possible(biased[i], rank):
+            found.append(Drawn(0, error=f"there is no first token number {rank + 1}: fewer are possible"))
         else:
             row = alternatives.get(i, ())
             found.append(Drawn(ids[i], min(logprobs[i], 0.0), min(drawn[i], 0.0), row, signals.get(i, ())))
@@ -78,6 +78,10 @@ def _rank(one: Live) -> int | None:
     """Which of the likeliest tokens the sample must begin with."""
     sampling = one.request.sampling
     return sampling.first + one.index if sampling.distinct_first and not one.ids else None
+
+
+def _possible(logits: Tensor, rank: int) -> bool:
+    return rank < int((logits > -math.inf).sum())
 
 
 def _tokens(biased: Tensor, norm: Tensor | None, live: Sequence[Live]) -> tuple[Tensor, Tensor]:
@@ -211,14 +215,14 @@ def _alternatives(
 
 
 def _signals(logits: Tensor, norm: Tensor, live: Sequence[Live]) -> dict[int, tuple[float, ...]]:
-    """What `Live.names` asks, for those who ask; as `mullover.backends.signals` defines it."""
-    asking = [i for i, one in enumerate(live) if one.names]
+    """What `Request.names` asks, for those who ask; as `mullover.backends.signals` defines it."""
+    asking = [i for i, one in enumerate(live) if one.request.names]
     if not asking:
         return {}
     at = torch.tensor(asking, device=logits.device)
     logprobs = logits[at] - norm[at]
-    columns = {name: measured(name, logprobs) for name in {name for i in asking for name in live[i].names}}
-    return {i: tuple([columns[name][k] for name in live[i].names]) for k, i in enumerate(asking)}
+    columns = {name: measured(name, logprobs) for name in {name for i in asking for name in live[i].request.names}}
+    return {i: tuple([columns[name][k] for name in live[i].request.names]) for k, i in enumerate(asking)}
 
 
 def measured(name: str, logprobs: Tensor) -> list[float]:

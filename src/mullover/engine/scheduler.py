@@ -123,6 +123,12 @@ class Scheduler:
 
     def _place(self, one: Live, budget: int, work: Work, placed: list[Placed]) -> int:
         """Walk over what is cached, then take places for new tokens; how many will be read at once."""
+        if one.todo == 1 and one.ids:  # the usual case, a token that was just drawn
+            tokens = one.tokens[one.placed :]
+            if self._room(one, tokens, work):
+                placed.append(Placed(one, one.placed, tokens, [self.tree.advance(one, tokens[0])]))
+                one.placed += 1
+            return 0
         end = one.length - (1 if one.request.texts and not one.request.hidden else 0)
         one.placed += self.tree.walk(one, one.tokens[one.placed : min(end, one.shareable)])
         first = one.placed

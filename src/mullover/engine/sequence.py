@@ -1,6 +1,5 @@
 """One sample, or one scored text, while it lives in the engine."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -34,12 +33,15 @@ class Live:
     __slots__ = (
         "again",
         "alternatives",
+        "cached",
         "computed",
+        "flops",
         "ids",
         "index",
         "logprobs",
         "offset",
         "placed",
+        "prompt",
         "request",
         "rules",
         "sampling_logprobs",
@@ -49,7 +51,6 @@ class Live:
         "tokens",
         "totals",
         "tries",
-        "usage",
     )
 
     def __init__(self, request: Request, index: int, vocabulary: Vocabulary) -> None:
@@ -67,7 +68,8 @@ class Live:
         self.computed = 0  # tokens computed for it and not yet told in an event
         self.again = False  # it was put off, so that tokens are computed twice
         self.tries = 0  # how often it was put off although it was alone
-        self.usage = NOTHING
+        self.prompt = self.cached = 0  # tokens of it that were told
+        self.flops = 0.0
         think = vocabulary.think
         self.spoken = Spoken(vocabulary.stream(request.ids[-8:]), request.sampling.stop, think, request.opened)
         self.rules = RuleState(request.rules) if request.rules else None
@@ -100,12 +102,15 @@ class Live:
             finish = "stop"
         elif self._halts():
             finish = "halted"
-        elif len(self.ids) >= request.sampling.max_tokens or self.length >= request.context:
+        elif len(self.ids) >= request.sampling.max_tokens or len(self.tokens) >= request.context:
             finish = "length"
         if finish is not None and not end:
             new += self.spoken.finish()
         cost = self._cost(self.spoken.reasoning - reasoned, parameters)
-        self.usage = cost if self.usage is NOTHING else self.usage + cost
+        if cost.prompt_tokens or cost.cached_tokens:
+            self.prompt += cost.prompt_tokens
+            self.cached += cost.cached_tokens
+        self.flops += cost.flops
         return Event(self.index, new, (drawn.token,), cost, self.sample(finish) if finish else None)
 
     def _note(self, drawn: Drawn) -> None:
@@ -118,7 +123,7 @@ class Live:
         if drawn.signals:
             self.signals.append(drawn.signals)
             if self.request.sampling.halt is not None:
-                at = self.names.index(self.request.sampling.halt.signal)
+                at = self.request.names.index(self.request.sampling.halt.signal)
                 self.totals.append(self.totals[-1] + drawn.signals[at])
 
     def _cost(self, reasoning: int, parameters: int) -> Usage:
@@ -144,9 +149,17 @@ class Live:
         rest = self.spoken.finish()
         return Event(self.index, rest, (), NOTHING, self.sample("error", error))
 
+    @property
+    def usage(self) -> Usage:
+        """What all its events have told."""
+        if not self.ids:
+            return NOTHING
+        spoken, generated = self.spoken.reasoning, len(self.ids)
+        return Usage(0, self.prompt, self.cached, generated, spoken, flops=self.flops)
+
     def sample(self, finish: Finish, error: str = "") -> Sample:
         sampling = self.request.sampling
-        names = self.names
+        names = self.request.names
         wanted = {name: tuple([row[names.index(name)] for row in self.signals]) for name in sampling.signals}
         return Sample(
             self.spoken.text,
@@ -161,12 +174,6 @@ class Live:
             self.usage,
             error,
         )
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Signals to be measured, each once."""
-        sampling = self.request.sampling
-        return tuple(dict.fromkeys((*sampling.signals, *([sampling.halt.signal] if sampling.halt else []))))
 
     def _halts(self) -> bool:
         """Only a full window counts."""

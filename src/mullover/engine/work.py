@@ -65,28 +65,29 @@ class Placed:
 
 def arrange(work: Work, placed: Sequence[Placed]) -> None:
     """Rows and runs, now that no node will be split any more. A place that several look from is looked from once."""
-    looks = dict[tuple[Node, int], tuple[bool, int]]()  # from a run (or else a row), and from which of their tokens
-    fresh = {p.place for p in placed if p.new[-1]}
+    where = [p.place for p in placed]
+    looks = dict[tuple[Node, int], int]()  # from a token, counted from the first run's
+    fresh = {place for p, place in zip(placed, where, strict=True) if p.new[-1]}
     read = 0
-    for p in placed:
+    for p, place in zip(placed, where, strict=True):
         if len(p.tokens) > 1:
-            work.runs.append(Run(p.tokens, p.new, *p.place))
+            work.runs.append(Run(p.tokens, p.new, *place))
             read += len(p.tokens)
-            looks[p.place] = (True, read - 1)
+            looks[place] = read - 1
             p.one.computed += len(p.tokens)
-    for p in placed:
-        if len(p.tokens) == 1 and p.place not in looks:
-            looks[p.place] = (False, len(work.rows))
-            work.rows.append(Row(p.tokens[0], *p.place, p.place in fresh))
+    singles = dict[tuple[Node, int], int]()  # rows, whose number is known only now
+    for p, place in zip(placed, where, strict=True):
+        if len(p.tokens) == 1 and place not in looks and place not in singles:
+            singles[place] = len(work.rows)
+            work.rows.append(Row(p.tokens[0], *place, place in fresh))
             p.one.computed += 1
-    which = dict[int, int]()
-    for p in placed:
-        in_run, token = looks[p.place]
-        token += len(work.rows) if in_run else 0
+    rows, which = len(work.rows), dict[int, int]()
+    for p, place in zip(placed, where, strict=True):
+        token = singles[place] if place in singles else rows + looks[place]
         if p.one.request.texts:
             start = max(p.first, len(p.one.request.ids) - 1)
             ahead = range(token - (p.first + len(p.tokens) - 1 - start), token + 1)
             work.read.append((p.one, [which.setdefault(i, len(which)) for i in ahead]))
-        elif p.one.placed == p.one.length:
+        elif p.one.placed == len(p.one.tokens):
             work.grown.append((p.one, which.setdefault(token, len(which))))
     work.wanted = [*which]
