@@ -5,7 +5,7 @@ MULLOVER_DATA ?= $(wildcard $(abspath ../shared/data))
 export MULLOVER_DATA
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test test-slow test-servers test-gpu check format docs bench bench-http clean
+.PHONY: demo test test-slow test-servers test-gpu check format docs bench bench-http bench-engine bench-gpu clean
 
 $(BIN)/mull: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -26,6 +26,12 @@ test-servers: $(BIN)/mull
 
 bench-http: $(BIN)/mull
 	$(BIN)/python benchmarks/throughput.py
+
+bench-engine: $(BIN)/mull
+	$(BIN)/mull bench engine
+
+bench-gpu: $(BIN)/mull
+	$(BIN)/python benchmarks/gpu.py
 
 test-gpu: $(BIN)/mull
 	$(BIN)/pytest -m gpu

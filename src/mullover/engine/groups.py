@@ -1,10 +1,9 @@
 """Who reads which cached tokens in one step, in as few groups as it takes: each costs a dozen operations a layer."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -235,8 +234,8 @@ def _sorted(rows: Tensor, queries: int) -> tuple[Tensor, Tensor]:
 
 
 def _moved(group: Group, device: torch.device) -> Group:
-    told: dict[str, Any] = {name: getattr(group, name) for name in Group.__slots__}
-    return Group(**{name: value.to(device) if isinstance(value, Tensor) else value for name, value in told.items()})
+    told = {name: getattr(group, name) for name in Group.__slots__}
+    return replace(group, **{name: one.to(device) for name, one in told.items() if isinstance(one, Tensor)})
 
 
 def cut(run: Shared, width: int) -> Iterator[Shared]:
