@@ -9,34 +9,39 @@ export OMP_WAIT_POLICY := PASSIVE
 
 $(BIN)/mull: pyproject.toml
 	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+# What runs models of a directory: torch and transformers.
+.venv/local: $(BIN)/mull
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,local]'
 	@touch $@
 
 demo: $(BIN)/mull
 	@$(BIN)/python examples/demo.py
 
-test: $(BIN)/mull
+test: .venv/local
 	$(BIN)/pytest -n 2 -m 'not slow and not gpu'
 
-test-slow: $(BIN)/mull
+test-slow: .venv/local
 	$(BIN)/pytest -m 'slow and not gpu'
 
-test-servers: $(BIN)/mull
+test-servers: .venv/local
 	$(BIN)/pytest tests/servers
 
 bench-http: $(BIN)/mull
 	$(BIN)/python benchmarks/throughput.py
 
-bench-engine: $(BIN)/mull
+bench-engine: .venv/local
 	$(BIN)/mull bench engine
 
-bench-gpu: $(BIN)/mull
+bench-gpu: .venv/local
 	$(BIN)/python benchmarks/gpu.py
 
-test-gpu: $(BIN)/mull
+test-gpu: .venv/local
 	$(BIN)/pytest -m gpu
 
-check: $(BIN)/mull
+check: .venv/local
 	$(BIN)/ruff check src tests benchmarks examples docs
 	$(BIN)/ruff format --check src tests benchmarks examples docs
 	$(BIN)/mypy
