@@ -4,6 +4,7 @@
 ones, so that nothing is stored twice and new weights reach both.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
 from mullover.engine.hugging import HuggingFace
+from mullover.engine.packed import Linear
 from mullover.engine.plan import Plan
 from mullover.engine.runner import Output
 
@@ -21,16 +23,12 @@ FUSED = ("llama", "mistral", "qwen2", "qwen3")
 @dataclass(frozen=True, slots=True)
 class Layer:
     before: Tensor  # (width,) of the norm before attention
-    qkv: Tensor  # ((query heads + 2 key heads) * head width, width)
-    qkv_bias: Tensor | None
+    qkv: Linear  # to (query heads + 2 key heads) * head width
     norms: tuple[Tensor, Tensor] | None  # (head width,) of queries and of keys
-    out: Tensor
-    out_bias: Tensor | None
+    out: Linear
     after: Tensor  # of the norm before the MLP
-    gate_up: Tensor
-    gate_up_bias: Tensor | None
-    down: Tensor
-    down_bias: Tensor | None
+    gate_up: Linear
+    down: Linear
     window: int | None
 
 
@@ -43,6 +41,14 @@ class Fused(HuggingFace):
         self._eps = float(config.rms_norm_eps)
         self._layers_joined = [_layer(layer) for layer in model.model.layers]
         self._queries = config.num_attention_heads
+        self._head = Linear(model.lm_head.weight.data, None)
+
+    def swap(self, weights: Mapping[str, Tensor]) -> None:
+        super().swap(weights)
+        for layer in self._layers_joined:
+            for linear in (layer.qkv, layer.out, layer.gate_up, layer.down):
+                linear.repack()
+        self._head.repack()
 
     @staticmethod
     def fits(model: Any) -> bool:
@@ -54,7 +60,7 @@ class Fused(HuggingFace):
         try:
             with torch.inference_mode():
                 hidden = self._through(plan)[plan.wanted]
-                logits = F.linear(hidden, self.model.lm_head.weight)
+                logits = self._head(hidden)
                 return Output(logits if logits.dtype == torch.float64 else logits.float(), hidden)
         finally:
             self.cache.plan = None
@@ -72,7 +78,7 @@ class Fused(HuggingFace):
         scale[:queries] = width**-0.5
         cos, sin = cos[0].unsqueeze(1) * scale, sin[0].unsqueeze(1) * scale  # (T, heads, width)
         for i, layer in enumerate(self._layers_joined):
-            qkv = F.linear(rms(x, layer.before, eps), layer.qkv, layer.qkv_bias).view(len(x), -1, width)
+            qkv = layer.qkv(rms(x, layer.before, eps)).view(len(x), -1, width)
             qk, v = qkv[:, : queries + heads], qkv[:, queries + heads :]
             if layer.norms is not None:
                 qk = torch.cat(
@@ -80,9 +86,9 @@ class Fused(HuggingFace):
                 )
             qk = torch.addcmul(qk * cos, torch.roll(qk, half, -1), sin)
             seen = cache.attend(i, qk[:, :queries], qk[:, queries:], v, 1.0, None, layer.window)
-            x = _added(x, seen.flatten(1), layer.out, layer.out_bias)
-            gate, up = F.linear(rms(x, layer.after, eps), layer.gate_up, layer.gate_up_bias).chunk(2, -1)
-            x = _added(x, F.silu(gate).mul_(up), layer.down, layer.down_bias)
+            x = layer.out.added(x, seen.flatten(1))
+            gate, up = layer.gate_up(rms(x, layer.after, eps)).chunk(2, -1)
+            x = layer.down.added(x, F.silu(gate).mul_(up))
         return rms(x, model.norm.weight, eps)
 
 
@@ -95,15 +101,10 @@ def rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return scaled.mul_(weight)
 
 
-def _added(x: Tensor, some: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    x = torch.addmm(x, some, weight.t())
-    return x if bias is None else x + bias
-
-
 def _layer(layer: Any) -> Layer:
     attention, mlp = layer.self_attn, layer.mlp
-    qkv, qkv_bias = _joined(attention.q_proj, attention.k_proj, attention.v_proj)
-    gate_up, gate_up_bias = _joined(mlp.gate_proj, mlp.up_proj)
+    qkv = _joined(attention.q_proj, attention.k_proj, attention.v_proj)
+    gate_up = _joined(mlp.gate_proj, mlp.up_proj)
     norms = (attention.q_norm.weight, attention.k_norm.weight) if hasattr(attention, "q_norm") else None
     window = getattr(attention, "sliding_window", None)
     if attention.config.model_type == "mistral":
@@ -111,20 +112,16 @@ def _layer(layer: Any) -> Layer:
     return Layer(
         layer.input_layernorm.weight,
         qkv,
-        qkv_bias,
         norms,
-        attention.o_proj.weight,
-        attention.o_proj.bias,
+        Linear(attention.o_proj.weight.data, attention.o_proj.bias),
         layer.post_attention_layernorm.weight,
         gate_up,
-        gate_up_bias,
-        mlp.down_proj.weight,
-        mlp.down_proj.bias,
+        Linear(mlp.down_proj.weight.data, mlp.down_proj.bias),
         window,
     )
 
 
-def _joined(*linears: Any) -> tuple[Tensor, Tensor | None]:
+def _joined(*linears: Any) -> Linear:
     """Their weights below one another; they themselves keep views of it."""
     weight = torch.cat([linear.weight.data for linear in linears])
     bias = torch.cat([linear.bias.data for linear in linears]) if linears[0].bias is not None else None
@@ -135,4 +132,4 @@ def _joined(*linears: Any) -> tuple[Tensor, Tensor | None]:
         if bias is not None:
             linear.bias.data = bias[at : at + size]
         at += size
-    return weight, bias
+    return Linear(weight, bias)

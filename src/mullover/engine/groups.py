@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -234,8 +235,11 @@ def _sorted(rows: Tensor, queries: int) -> tuple[Tensor, Tensor]:
 
 
 def _moved(group: Group, device: torch.device) -> Group:
-    told = {name: getattr(group, name) for name in Group.__slots__}
-    return replace(group, **{name: one.to(device) for name, one in told.items() if isinstance(one, Tensor)})
+    moved: dict[str, Any] = {name: getattr(group, name).to(device) for name in ("order", "begins", "keys", "queries")}
+    for name in ("blocks", "slots", "rows", "hidden"):
+        value = getattr(group, name)
+        moved[name] = value.to(device) if isinstance(value, Tensor) else value
+    return replace(group, **moved)
 
 
 def cut(run: Shared, width: int) -> Iterator[Shared]:
