@@ -72,16 +72,17 @@ class Engine:
             self._deliver({one.request: [one.failed(error)]})
         if not work.due:
             return bool(work.failed) or work.delayed
+        events = dict[Request, list[Event]]()
         try:
             plan = plan_of(work, self.blocks.size, self.runner.device)
             output = self.runner.forward(plan)
             self.computed += len(plan.tokens)
             self.steps += 1
-            events = self._scored(work, output)
+            self._scored(work, output, events)
             if work.grown:
                 self._grown(work, output, events)
         except Exception as error:  # noqa: BLE001  it is told to everyone who waits for this pass
-            events = self._failed(work, f"the engine failed: {type(error).__name__}: {str(error)[:300]}")
+            self._failed(work, f"the engine failed: {type(error).__name__}: {str(error)[:300]}", events)
         self._deliver(events)
         return True
 
@@ -133,8 +134,7 @@ class Engine:
         """What is cached is wrong from now on: it is not found again, and evicted in time."""
         self._epoch += 1
 
-    def _scored(self, work: Work, output: Output) -> dict[Request, list[Event]]:
-        events: dict[Request, list[Event]] = {}
+    def _scored(self, work: Work, output: Output, events: dict[Request, list[Event]]) -> None:
         for one, where in work.read:
             request = one.request
             start = len(one.logprobs)
@@ -142,6 +142,10 @@ class Engine:
             ids = text[start : start + len(where)]
             logits = output.logits[where[: len(ids)]]
             chosen = torch.tensor(ids, device=logits.device, dtype=torch.long).unsqueeze(1)
+            if not bool(torch.isfinite(logits).any(-1).all()) or bool(torch.isnan(logits).any()):
+                self._broken(one)
+                events.setdefault(request, []).append(one.failed("the model's logits are no finite numbers"))
+                continue
             one.logprobs += torch.log_softmax(logits, -1).gather(1, chosen)[:, 0].clamp(max=0).tolist()
             if len(one.logprobs) < len(text) or (request.hidden and one.todo):
                 continue
@@ -150,7 +154,6 @@ class Engine:
             self.scheduler.end(one)
             told = Sample("", "length", text, tuple(one.logprobs))
             events.setdefault(request, []).append(Event(one.index, sample=told))
-        return events
 
     def _grown(self, work: Work, output: Output, events: dict[Request, list[Event]]) -> None:
         which = [logits for _, logits in work.grown]
@@ -158,24 +161,27 @@ class Engine:
         live = [one for one, _ in work.grown]
         for one, drawn in zip(live, draw(logits, live, self.vocabulary), strict=True):
             event = one.failed(drawn.error) if drawn.error else one.grow(drawn, self.vocabulary, self.runner.parameters)
+            events.setdefault(one.request, []).append(event)
             if drawn.broken:
-                self.runner.wipe(self.tree.alone(one))
-                self._forget()
+                self._broken(one)
             if event.sample is not None:
                 self.scheduler.end(one)
-            events.setdefault(one.request, []).append(event)
 
-    def _failed(self, work: Work, error: str) -> dict[Request, list[Event]]:
+    def _broken(self, one: Live) -> None:
+        """The model computed no numbers: nobody may find what it left in the cache, nor be multiplied with it."""
+        self.runner.wipe(self.tree.alone(one))
+        self._forget()
+        self.scheduler.end(one)
+
+    def _failed(self, work: Work, error: str, events: dict[Request, list[Event]]) -> None:
         """Every sequence of a pass fails; the others are computed again, since they may share what it left behind."""
-        events: dict[Request, list[Event]] = {}
-        for one in [one for one, _ in (*work.grown, *work.read)] + [one for one in self.scheduler.live if one.todo]:
+        for one in work.ones:
             if one in self.scheduler.live:
                 self.scheduler.end(one)
                 events.setdefault(one.request, []).append(one.failed(error))
         for one in [*self.scheduler.live]:
             self.scheduler.delay(one)
         self._forget()
-        return events
 
     def _deliver(self, events: Mapping[Request, list[Event]]) -> None:
         for request, some in events.items():

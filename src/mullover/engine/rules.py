@@ -58,7 +58,7 @@ class RuleState:
         """The token that comes next whatever the model says; None: it is free."""
         if not self._forcing:
             for i, rule in enumerate(self._rules):
-                due = isinstance(rule, Forced) and i not in self._done and _here(rule.where, inside)
+                due = isinstance(rule, Forced) and rule.ids and i not in self._done and _here(rule.where, inside)
                 if due and isinstance(rule, Forced) and self._said[rule.where] >= rule.at:
                     self._done.add(i)
                     self._forcing = [*reversed(rule.ids)]

@@ -19,6 +19,7 @@ from mullover.seeds import noise
 from mullover.types import Sampling, Token
 
 CHUNK = 256  # tokens whose probabilities are added up before the chunks are: a sum of many small ones keeps its digits
+FLOOR = -20.0  # nats, of a token that is impossible, in signals
 FEW = 1024  # likeliest tokens that are tried before all are sorted
 _SLACK = 1e-12  # 0.3 + 0.22 >= 0.52 must hold for floats too
 
@@ -71,7 +72,7 @@ def _ruled(logits: Tensor, live: Sequence[Live]) -> Tensor:
 
 @lru_cache(maxsize=256)
 def _ids(rule: Bias, device: torch.device) -> Tensor:
-    return torch.tensor(sorted(rule.ids), device=device)
+    return torch.tensor(sorted(rule.ids), dtype=torch.long, device=device)
 
 
 def _rank(one: Live) -> int | None:
@@ -148,7 +149,7 @@ def quantile(chances: Tensor, uniform: Sequence[float]) -> Tensor:
     before = torch.where(which > 0, below.gather(1, (which - 1).clamp(min=0)), 0.0)
     at = torch.searchsorted(inside.cumsum(-1) + before, target, right=True)
     last = chunk - 1 - (inside > 0).flip(-1).int().argmax(-1, keepdim=True)  # rounding may step over the end
-    return which * chunk + torch.minimum(at, last)
+    return (which * chunk + torch.minimum(at, last)).clamp_(max=size - 1)
 
 
 def truncated(scaled: Tensor, samplings: Sequence[Sampling]) -> Tensor:
@@ -161,16 +162,14 @@ def truncated(scaled: Tensor, samplings: Sequence[Sampling]) -> Tensor:
     top_p = _column([sampling.top_p for sampling in samplings], scaled)
     min_p = _column([sampling.min_p for sampling in samplings], scaled)
     few = min(size, max(FEW, *(min(sampling.top_k, size) for sampling in samplings)))
-    if few < size and all(sampling.top_k for sampling in samplings):
-        ranked, order = torch.topk(scaled, few, -1)
-        edge = ranked[:, -1:] == ranked[:, -2:-1]  # topk orders ties as it likes
-        enough = not bool(edge.any())
-    elif few < size:
-        ranked, order = torch.topk(scaled, few, -1)
-        mass = (torch.logsumexp(ranked, -1) - torch.logsumexp(scaled, -1)).exp()
-        enough = bool((mass >= top_p[:, 0] + 1e-4).all()) and all(s.top_p < 1 for s in samplings)
-    else:
-        enough = False
+    enough = few < size
+    if enough:
+        ranked, order = torch.topk(scaled, few + 1, -1)
+        enough = not bool((ranked[:, -1] == ranked[:, -2]).any())  # topk chooses among ties as it likes
+        ranked, order = ranked[:, :few], order[:, :few]
+        if enough and not all(sampling.top_k for sampling in samplings):
+            mass = (torch.logsumexp(ranked, -1) - torch.logsumexp(scaled, -1)).exp()
+            enough = bool((mass >= top_p[:, 0] + 1e-4).all()) and all(s.top_p < 1 for s in samplings)
     if not enough:
         ranked, order = torch.sort(scaled, dim=-1, descending=True, stable=True)
     elif bool((ranked[:, 1:] == ranked[:, :-1]).any()):  # put ties in the order of ids
@@ -205,7 +204,11 @@ def _alternatives(
         return {}
     most = min(max(live[i].request.sampling.top_logprobs for i in wanting), logits.shape[1])
     at = torch.tensor(wanting, device=logits.device)
-    values, ids = torch.topk(logits[at] - norm[at], most, -1)
+    logprobs = logits[at] - norm[at]
+    values, ids = torch.topk(logprobs, min(most + 1, logits.shape[1]), -1)
+    if values.shape[1] > most and bool((values[:, -1] == values[:, -2]).any()):  # topk chooses among ties as it likes
+        values, ids = torch.sort(logprobs, dim=-1, descending=True, stable=True)
+    values, ids = values[:, :most], ids[:, :most]
     found = {}
     for i, row, tokens in zip(wanting, values.tolist(), ids.tolist(), strict=True):
         ranked = sorted(zip(row, tokens, strict=True), key=lambda pair: (-pair[0], pair[1]))
@@ -231,6 +234,7 @@ def measured(name: str, logprobs: Tensor) -> list[float]:
     if name == "entropy":
         chances = logprobs.exp()
         return list((-torch.xlogy(chances, chances).sum(-1)).clamp_(min=0.0).tolist())
+    logprobs = torch.where(logprobs == -math.inf, FLOOR, logprobs)
     if name == "certainty":
         return list((-logprobs.mean(-1) - math.log(size)).tolist())
     k = min(int(name.removeprefix("confidence@")), size)

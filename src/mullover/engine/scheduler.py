@@ -32,7 +32,8 @@ class Scheduler:
         self._arrivals += 1
         request.order = self._arrivals
         request.waiting = [*reversed(range(request.size))]
-        self.requests[request] = None
+        if request.waiting:
+            self.requests[request] = None
 
     def drop(self, request: Request) -> None:
         """Its sequences end now; whatever only they needed may be evicted."""
@@ -60,20 +61,29 @@ class Scheduler:
         for old in [*self.live]:
             if old in self.live and not old.request.stalled:
                 budget -= self._place(old, max(budget, 1), work, placed)
-        reading = [one for one in self.live if one.todo > 0]
+        reading = [one for one in self.live if one.todo > 0 and not one.request.stalled]
         held = set[Request]()
-        while budget > 0 and len(self.live) < self.most and (one := self._next(held)) is not None:
+        while (
+            budget > 0
+            and len(self.live) < self.most
+            and not self._has_one_alone()
+            and (one := self._next(held)) is not None
+        ):
             if self._meets(one, key, reading):
                 held.add(one.request)
                 self._back(one)
                 continue
             if not self._fits(one, key):
                 self._back(one)
-                break
+                if not self._take_from_idle():
+                    break
+                continue
             node, offset, one.placed = self.tree.match(key, one.tokens[: one.shareable])
             self.tree.enter(one, node, offset)
             self.live[one] = None
             budget -= self._place(one, budget, work, placed)
+            if one not in self.live and self.live:
+                break  # there was no room after all
             if one in self.live and one.todo > 0:
                 reading.append(one)
         arrange(work, placed)
@@ -81,8 +91,11 @@ class Scheduler:
 
     def _next(self, held: set[Request]) -> Live | None:
         """Put-off sequences first, the oldest of them; then a new sample of who has the fewest."""
-        if self.put_off:
-            return None if self.put_off[0].request in held else self.put_off.pop(0)
+        if ready := [one for one in self.put_off if not one.request.stalled]:
+            if ready[0].request in held:
+                return None
+            self.put_off.remove(ready[0])
+            return ready[0]
         if self.closed:
             return None
         open_ = [request for request in self.requests if request not in held and not request.stalled]
@@ -118,8 +131,9 @@ class Scheduler:
         """Room for what is not cached yet, and for one more block each of those that grow. Alone, anything may try."""
         if not self.live:
             return True
-        missing = one.length - self.tree.match(key, one.tokens)[2]
-        return -(-missing // self.tree.blocks.size) + 2 + len(self.live) <= self.tree.blocks.available
+        node, _, done = self.tree.match(key, one.tokens)
+        missing = -(-(one.length - done) // self.tree.blocks.size)
+        return missing + self.tree.idle(node) + len(self.live) < self.tree.blocks.available
 
     def _place(self, one: Live, budget: int, work: Work, placed: list[Placed]) -> int:
         """Walk over what is cached, then take places for new tokens; how many will be read at once."""
@@ -129,7 +143,7 @@ class Scheduler:
                 placed.append(Placed(one, one.placed, tokens, [self.tree.advance(one, tokens[0])]))
                 one.placed += 1
             return 0
-        end = one.length - (1 if one.request.texts and not one.request.hidden else 0)
+        end = max(1, one.length - (1 if one.request.texts and not one.request.hidden else 0))
         one.placed += self.tree.walk(one, one.tokens[one.placed : min(end, one.shareable)])
         first = one.placed
         tokens = one.tokens[first : min(end, first + budget)]
@@ -143,14 +157,28 @@ class Scheduler:
         placed.append(Placed(one, first, tokens, new))
         return len(tokens) if len(tokens) > 1 else 0
 
+    def _has_one_alone(self) -> bool:
+        """Is there one that fits only where it shares with nobody?"""
+        return any(one.tries for one in self.live)
+
+    def _take_from_idle(self) -> bool:
+        """Put off who does not read what was delivered to it, the last of them; False: there is nobody."""
+        for one in reversed(self.live):
+            if one.request.stalled:
+                self.delay(one)
+                return True
+        return False
+
     def _room(self, one: Live, tokens: Sequence[int], work: Work) -> bool:
         """Make room for new tokens by putting off who joined last. False: that was `one` itself, or it failed."""
         blocks = self.tree.blocks
-        wanted = -(-len(tokens) // blocks.size) + 1
+        wanted = -(-len(tokens) // blocks.size)
         if len(tokens) == 1 and self.tree.room(one, tokens[0]):
             return True
         while blocks.available < (wanted if len(tokens) > 1 else 1):
             last = next(reversed(self.live))
+            if self._take_from_idle():
+                continue
             if last is not one:
                 self.delay(last)
                 continue
@@ -163,6 +191,7 @@ class Scheduler:
             one.tries += alone  # once more on an empty tree, where it leaves no block half full
             self.delay(one)
             if alone:
+                self.put_off.insert(0, self.put_off.pop())
                 self.tree.evict(blocks.count)
             return False
         return True

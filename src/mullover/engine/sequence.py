@@ -1,5 +1,6 @@
 """One sample, or one scored text, while it lives in the engine."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -67,7 +68,7 @@ class Live:
         self.totals = [0.0]  # of the halt's signal, up to each token
         self.computed = 0  # tokens computed for it and not yet told in an event
         self.again = False  # it was put off, so that tokens are computed twice
-        self.tries = 0  # how often it was put off although it was alone
+        self.tries = 0  # how often it was put off although it was alone: then it stays alone
         self.prompt = self.cached = 0  # tokens of it that were told
         self.flops = 0.0
         think = vocabulary.think
@@ -180,7 +181,11 @@ class Live:
         halt = self.request.sampling.halt
         if halt is None or len(self.signals) < halt.window:
             return False
-        return (self.totals[-1] - self.totals[-1 - halt.window]) / halt.window < halt.below
+        mean = (self.totals[-1] - self.totals[-1 - halt.window]) / halt.window
+        if abs(mean - halt.below) < 1e-6 * max(1.0, abs(self.totals[-1])):  # too near for a difference of sums
+            at = self.request.names.index(halt.signal)
+            mean = math.fsum(row[at] for row in self.signals[-halt.window :]) / halt.window
+        return mean < halt.below
 
 
 @lru_cache(maxsize=8)

@@ -32,14 +32,27 @@ class Vocabulary(Protocol):
 class Spoken:
     """What a sample has said."""
 
-    __slots__ = ("_longest", "_stops", "_stream", "_think", "inside", "offsets", "open", "reasoning", "text", "thought")
+    __slots__ = (
+        "_longest",
+        "_stops",
+        "_stream",
+        "_think",
+        "_undecided",
+        "inside",
+        "offsets",
+        "open",
+        "reasoning",
+        "text",
+        "thought",
+    )
 
     def __init__(self, stream: Stream, stops: Sequence[str], think: tuple[str, str] | None, opened: bool) -> None:
         self._stream, self._stops, self._think = stream, tuple(stops), think
         self._longest = max(map(len, stops), default=0)
         self.text = ""
         self.offsets: list[int] = []
-        self.open = opened and think is not None  # does the text begin as reasoning?
+        self.open = opened and think is not None  # does reasoning that the text began with still go on?
+        self._undecided = not opened  # may it still turn out to begin with reasoning?
         self.inside = self.open  # would the next token be reasoning?
         self.thought = 0  # characters of reasoning, delimiters included
         self.reasoning = 0  # tokens of reasoning
@@ -51,14 +64,15 @@ class Spoken:
         self.text += new
         if self._think is not None:
             self._follow(new, self._think)
+            self.reasoning += self.offsets[-1] < self.thought or (self.open and not end)
         return new
 
     def finish(self) -> str:
         """The sample ended without an end token: what never became certain."""
         new = self._stream.rest()
         self.text += new
-        if self._think is not None and new:
-            self._mark(self._think)
+        if self._think is not None:
+            self._follow(new, self._think)
         return new
 
     def stopped(self, new: str) -> bool:
@@ -69,25 +83,19 @@ class Spoken:
         return any(stop in tail for stop in self._stops)
 
     def _follow(self, new: str, think: tuple[str, str]) -> None:
-        opener, closer = think
-        if self.inside:
-            self.reasoning += 1
-            tail = self.text[max(0, len(self.text) - len(new) - len(closer) + 1) :]
-            if closer in tail:
-                self.inside = self.text.rfind(opener) > self.text.rfind(closer)
-        elif new:
-            tail = self.text[max(0, len(self.text) - len(new) - len(opener) + 1) :]
-            if opener in tail and self.text.rfind(opener) > self.text.rfind(closer):
-                self.inside = True
-                if self.text.lstrip().startswith(opener) and closer not in self.text:
-                    self.open = True
-                    self.reasoning = len(self.offsets)
-        self._mark(think)
-
-    def _mark(self, think: tuple[str, str]) -> None:
-        """Only reasoning that the text begins with is set apart; once it has ended, its length stands."""
-        if not self.open:
+        """Where reasoning stands after `new`. Only reasoning that the text begins with is set apart."""
+        if not new:
             return
-        at = self.text.find(think[1], max(0, self.thought - len(think[1]))) if self.thought >= 0 else -1
-        self.thought = at + len(think[1]) if at >= 0 else len(self.text)
-        self.open = at < 0
+        opener, closer = think
+        tail = self.text[max(0, len(self.text) - len(new) - max(len(opener), len(closer)) + 1) :]
+        if opener in tail or closer in tail:
+            self.inside = self.text.rfind(opener) > self.text.rfind(closer)
+        if self._undecided:
+            begun = self.text.lstrip()
+            self._undecided = len(begun) < len(opener) and opener.startswith(begun)
+            self.open = begun.startswith(opener)
+            self.reasoning = len(self.offsets) - 1 if self.open else 0  # what came before the opener was whole
+        if self.open:
+            at = self.text.find(closer, max(0, self.thought - len(closer) + 1))
+            self.thought = at + len(closer) if at >= 0 else len(self.text)
+            self.open = at < 0

@@ -149,6 +149,14 @@ class Tree:
             node = node.parent
         return found
 
+    def idle(self, node: Node | None) -> int:
+        """Blocks that lead to a node and that no live sequence needs until now."""
+        found = set[int]()
+        while node is not None and node.block >= 0 and not node.users:
+            found.add(node.block)
+            node = node.parent
+        return len(found)
+
     def split(self, node: Node, offset: int) -> Node:
         """Part a node in two over its block; the new first part, which whoever stands in it comes to stand at."""
         upper = Node(node.parent, node.block, node.start, node.at)

@@ -37,6 +37,7 @@ class Work:
 
     rows: list[Row] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
+    ones: list[Live] = field(default_factory=list)  # who takes part
     wanted: list[int] = field(default_factory=list)
     grown: list[tuple[Live, int]] = field(default_factory=list)  # who draws a token, and from which of `wanted`
     read: list[tuple[Live, list[int]]] = field(default_factory=list)  # scored texts, with which of `wanted`
@@ -66,6 +67,7 @@ class Placed:
 def arrange(work: Work, placed: Sequence[Placed]) -> None:
     """Rows and runs, now that no node will be split any more. A place that several look from is looked from once."""
     where = [p.place for p in placed]
+    work.ones = [p.one for p in placed]
     looks = dict[tuple[Node, int], int]()  # from a token, counted from the first run's
     fresh = {place for p, place in zip(placed, where, strict=True) if p.new[-1]}
     read = 0

@@ -130,6 +130,10 @@ class Local(Model):
         said, ids = self._begun(prompt, sampling)
         if not ids:
             raise OptionError("the prompt has no token; ask something")
+        if not 0 <= min(ids) <= max(ids) < self.service.engine.runner.vocabulary:
+            raise OptionError(
+                f"a segment has the token {max(ids)}, which {self.info.name} has not; give its text alone"
+            )
         if len(ids) >= self.info.context:
             raise OptionError(
                 f"the prompt has {len(ids)} tokens; {self.info.name} takes {self.info.context} with what it says"
