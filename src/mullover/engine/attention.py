@@ -11,9 +11,12 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
 from mullover.engine.groups import Group
-from mullover.engine.plan import Plan, Span
+from mullover.engine.plan import Mask, Plan, Span
 
 NAME = "mullover"
+# One pass over keys and values where torch's own attention on a CPU also tells the norm; else several operations.
+FLASH: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+KEPT = 1 << 20  # numbers a layer that may be kept from step to step, so as not to gather them again
 
 
 @dataclass
@@ -58,8 +61,8 @@ class Cache:
         if plan.rows:
             one = q[: plan.rows] if scale == 1 else q[: plan.rows] * scale
             one = one.reshape(plan.rows, k.shape[1], -1, q.shape[2])
-            masks = [plan.mask(i, window) for i in range(len(plan.groups))]
-            parts.append(decode(one, cache, plan.groups, masks, softcap).flatten(1, 2))
+            masks = [plan.mask(i, window, one.shape[2], one.dtype) for i in range(len(plan.groups))]
+            parts.append(decode(one, cache, layer, plan.groups, masks, softcap).flatten(1, 2))
         for span in plan.spans:
             parts.append(read(span, q, k, v, cache, scale, softcap, window))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -74,9 +77,14 @@ def zeros(shape: Sequence[int], like: Tensor) -> Tensor:
 
 
 def decode(
-    q: Tensor, cache: Tensor, groups: Sequence[Group], masks: Sequence[Tensor | None], softcap: float | None
+    q: Tensor,
+    cache: Tensor,
+    layer: int,
+    groups: Sequence[Group],
+    masks: Sequence[Mask],
+    softcap: float | None,
 ) -> Tensor:
-    """One query a sequence. What several may see is read once for all of them.
+    """One query a sequence. What several may see is read once for all of them, and what each saw is put together.
 
     Args:
         q: (queries, key heads, query heads of each, width), scaled.
@@ -88,53 +96,80 @@ def decode(
     peak = q.new_full((shape[0], shape[1] * shape[2], 1), -torch.inf)
     found = []
     for group, mask in zip(groups, masks, strict=True):
-        kv = gathered(cache, group)  # (E * heads, 2, keys, width)
-        scores = torch.bmm(asked(q, group), kv[:, 0].mT)  # (E * heads, U * each, keys)
-        if softcap is not None:
-            scores = scores.div_(softcap).tanh_().mul_(softcap)
-        if mask is not None:
-            by_user = scores.view(group.entries, shape[1], group.users, shape[2], -1)
-            by_user += mask.to(scores.dtype).view(group.entries, 1, group.users, 1, -1)
-        highest = by_row(scores.amax(-1, keepdim=True), group, shape)
+        kv = gathered(cache, layer, group)
+        seen, norm = attended(asked(q, group), kv[:, :, 0], kv[:, :, 1], mask, softcap)
+        norm = by_row(norm.unsqueeze(-1), group, shape)
         if group.rows is None:
-            peak = torch.maximum(peak, highest)
+            peak = torch.maximum(peak, norm)
         else:
-            peak.scatter_reduce_(0, group.rows.view(-1, 1, 1).expand_as(highest), highest, "amax")
-        found.append((group, scores, kv))
+            peak.scatter_reduce_(0, group.rows.view(-1, 1, 1).expand_as(norm), norm, "amax")
+        found.append((group, by_row(seen, group, shape), norm))
     total: Tensor | float = 0.0
     out: Tensor | float = 0.0
-    for group, scores, kv in found:
-        chances = scores.sub_(asked(peak.view(*shape[:3], 1), group)).exp_()
-        total = summed(by_row(chances.sum(-1, keepdim=True), group, shape), group) + total
-        out = summed(by_row(torch.bmm(chances, kv[:, 1]), group, shape), group) + out
+    for group, seen, norm in found:
+        share = norm.sub_(peak if group.rows is None else peak.index_select(0, group.rows)).exp_()
+        total = summed(share, group) + total
+        out = summed(seen * share, group) + out
     assert isinstance(out, Tensor) and isinstance(total, Tensor)
     return out.div_(total).view(shape)
 
 
-def gathered(cache: Tensor, group: Group) -> Tensor:
-    """(E * heads, 2, K, width): the keys and values of each entry; views of the cache if they lie together."""
+def attended(q: Tensor, k: Tensor, v: Tensor, mask: Mask, softcap: float | None) -> tuple[Tensor, Tensor]:
+    """What each query sees of the keys of its entry alone, and the log of the sum of its scores' exponentials.
+
+    Args:
+        q: (E, heads, queries, width).
+        k, v: (E, heads, keys, width).
+
+    Returns:
+        tuple: (E, heads, queries, width), and (E, heads, queries), which is -inf where nothing may be seen.
+    """
+    if FLASH is not None and q.device.type == "cpu" and softcap is None and q.dtype in (torch.float32, torch.float64):
+        hidden = mask.hidden if mask.hidden is None else mask.hidden.expand(*q.shape[:3], k.shape[2])
+        seen, norm = FLASH(q, k, v, 0.0, False, attn_mask=hidden, scale=1.0)
+    else:
+        scores = torch.matmul(q, k.mT)
+        if softcap is not None:
+            scores = scores.div_(softcap).tanh_().mul_(softcap)
+        scores = scores if mask.hidden is None else scores + mask.hidden
+        norm = torch.logsumexp(scores.float() if scores.dtype != torch.float64 else scores, -1)
+        chances = (scores - norm.unsqueeze(-1)).exp_().nan_to_num_(0.0) if mask.blind is not None else None
+        seen = torch.matmul((torch.softmax(scores, -1) if chances is None else chances).to(v.dtype), v)
+    if mask.blind is not None:
+        norm = norm.masked_fill(mask.blind, -torch.inf)
+    return seen, norm
+
+
+def gathered(cache: Tensor, layer: int, group: Group) -> Tensor:
+    """(E, heads, 2, K, width): the keys and values of each entry; views of the cache if they lie together."""
     if group.slots is not None:
-        return cache[group.blocks, :, :, group.slots].permute(1, 2, 0, 3)
+        if layer in group.kept:  # a group that outlives a step reads what nobody writes to
+            return group.kept[layer]
+        found = cache[group.blocks, :, :, group.slots].permute(1, 2, 0, 3).unsqueeze(0)
+        if found.numel() <= KEPT:
+            group.kept[layer] = found
+        return found
     heads, _, size, width = cache.shape[1:]
     blocks = cache[group.blocks] if isinstance(group.blocks, slice) else cache.index_select(0, group.blocks)
     if group.width > 1:
         blocks = blocks.view(group.entries, group.width, heads, 2, size, width).permute(0, 2, 3, 1, 4, 5)
-    return blocks.reshape(group.entries * heads, 2, group.width * size, width)
+        blocks = blocks.reshape(group.entries, heads, 2, group.width * size, width)
+    return blocks
 
 
 def asked(values: Tensor, group: Group) -> Tensor:
-    """(queries, heads, each, any) to what each entry is asked with: (E * heads, U * each, any)."""
+    """(queries, heads, each, width) to what each entry is asked with: (E, heads, U * each, width)."""
     _, heads, each, width = values.shape
-    if group.rows is None:
-        return values.transpose(0, 1).reshape(heads, -1, width)
-    values = values.index_select(0, group.rows)
-    if group.users > 1:
-        values = values.view(group.entries, group.users, heads, each, width).transpose(1, 2)
-    return values.reshape(group.entries * heads, group.users * each, width)
+    if group.rows is not None:
+        values = values.index_select(0, group.rows)
+    if group.users == 1:
+        return values
+    values = values.view(group.entries, group.users, heads, each, width).transpose(1, 2)
+    return values.reshape(group.entries, heads, group.users * each, width)
 
 
 def by_row(found: Tensor, group: Group, shape: Sequence[int]) -> Tensor:
-    """(E * heads, U * each, any) to (E * U, heads * each, any)."""
+    """(E, heads, U * each, any) to (E * U, heads * each, any)."""
     _, heads, each, _ = shape
     if group.users > 1:
         found = found.view(group.entries, heads, group.users, each, -1).transpose(1, 2)

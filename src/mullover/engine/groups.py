@@ -1,7 +1,7 @@
 """Who reads which cached tokens in one step, in as few groups as it takes: each costs a dozen operations a layer."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
@@ -35,6 +35,7 @@ class Group:
     hidden: Tensor | None  # (E, U, K) 0 or -inf, by what each query may see; None: all of it
     keys: Tensor  # (E, 1, K) positions
     queries: Tensor  # (E, U, 1) positions
+    kept: dict[int, Tensor] = field(default_factory=dict)  # of `slots`: what was gathered there, by layer
 
 
 @dataclass(slots=True)
@@ -50,6 +51,61 @@ class Shared:
 
 
 Alone = tuple[Node, int, int]  # a node, the only query that reads it, and how many of its tokens that sees
+
+
+class Grouper:
+    """Groups of one step after another. Where every query only saw one token more, those of the last step are kept."""
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        self.size, self.device = size, device
+        self._version = -1  # of the tree
+        self._places: list[tuple[Node, int]] = []
+        self._groups: tuple[Group, ...] = ()
+        self._entries: Tensor | None = None  # of the first group: where each query's own block is
+
+    def of(self, rows: Sequence[Row], version: int) -> tuple[Group, ...]:
+        """Every block that the queries may see.
+
+        Args:
+            version: of the tree; equal for two steps between which it changed only where nodes grow in place.
+        """
+        places = [(row.node, row.offset) for row in rows]
+        if self._entries is not None and version == self._version and self._went_on(rows):
+            slots = torch.tensor([node.start + offset - 1 for node, offset in places], device=self.device)
+            hidden = self._groups[0].hidden
+            assert hidden is not None
+            hidden[self._entries, 0, slots] = 0
+            for group in self._groups:
+                group.queries.add_(1)
+        else:
+            self._groups = groups_of(rows, self.size, self.device)
+            self._entries = self._tips(rows)
+        self._version, self._places = version, places
+        return self._groups
+
+    def _went_on(self, rows: Sequence[Row]) -> bool:
+        return len(rows) == len(self._places) and all(
+            row.new and row.node is node and row.offset == offset + 1
+            for row, (node, offset) in zip(rows, self._places, strict=True)
+        )
+
+    def _tips(self, rows: Sequence[Row]) -> Tensor | None:
+        """Where each query's own block is in the first group; None: not all are there."""
+        first = self._groups[0] if self._groups else None
+        if first is None or first.users != 1 or first.slots is not None or first.hidden is None:
+            return None
+        if isinstance(first.blocks, slice):
+            at = [row.node.block - first.blocks.start for row in rows]
+            inside = all(0 <= i < first.entries for i in at)
+        else:
+            where = {block: i for i, block in enumerate(first.blocks.tolist())}
+            at = [where.get(row.node.block, -1) for row in rows]
+            inside = min(at) >= 0 and len(where) == first.entries
+        if not inside or first.rows is None:
+            return None
+        entries = torch.tensor(at, device=self.device)
+        own = first.rows[entries] == torch.arange(len(rows), device=self.device)
+        return entries if bool(own.all()) else None
 
 
 def groups_of(rows: Sequence[Row], size: int, device: torch.device) -> tuple[Group, ...]:

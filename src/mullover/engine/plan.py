@@ -4,12 +4,14 @@ All tokens of a step lie in one row, without padding: first those of sequences t
 (`rows`), then the runs of tokens that are read at once (`spans`).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from mullover.engine.groups import Group, above, groups_of
+from mullover.engine.groups import Group, Grouper, above
 from mullover.engine.tree import Node
 from mullover.engine.work import Work
 
@@ -26,6 +28,25 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Mask:
+    """What the rows of queries may not see of the keys of their entry."""
+
+    hidden: Tensor | None  # (E, 1, U * each or 1, K) 0 or -inf; None: they see all
+    blind: Tensor | None  # (E, 1, U * each or 1) do they see nothing? None: all see something
+
+    @classmethod
+    def of(cls, hidden: Tensor | None, each: int, dtype: torch.dtype) -> Mask:
+        """From (E, U, K)."""
+        if hidden is None:
+            return cls(None, None)
+        blind = (hidden == -torch.inf).all(-1)
+        hidden = hidden.to(dtype)
+        if hidden.shape[1] > 1:
+            hidden, blind = hidden.repeat_interleave(each, 1), blind.repeat_interleave(each, 1)
+        return cls(hidden.unsqueeze(1), blind.unsqueeze(1) if bool(blind.any()) else None)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     tokens: Tensor  # (T,)
     positions: Tensor  # (T,)
@@ -36,18 +57,23 @@ class Plan:
     rows: int  # how many of the tokens are single queries
     groups: tuple[Group, ...]
     spans: tuple[Span, ...]
-    masks: dict[tuple[int, int], Tensor] = field(default_factory=dict)  # by (group, sliding window)
+    masks: dict[tuple[int, int | None], Mask] = field(default_factory=dict)  # by (group, sliding window)
 
-    def mask(self, index: int, window: int | None) -> Tensor | None:
-        """Of one group; keys that are `window` tokens or more before their query are hidden. None: nothing is."""
-        group = self.groups[index]
-        if window is None:
-            return group.hidden
+    def mask(self, index: int, window: int | None, each: int, dtype: torch.dtype) -> Mask:
+        """Of one group; keys that are `window` tokens or more before their query are hidden too.
+
+        Args:
+            each: query heads of a key head: that many rows a query.
+        """
         key = (index, window)
         if key not in self.masks:
-            far = group.queries - group.keys >= window
-            hidden = torch.zeros(far.shape, device=far.device) if group.hidden is None else group.hidden
-            self.masks[key] = hidden.masked_fill(far, -torch.inf)
+            group = self.groups[index]
+            hidden = group.hidden
+            if window is not None:
+                far = group.queries - group.keys >= window
+                hidden = torch.zeros(far.shape, device=far.device) if hidden is None else hidden
+                hidden = hidden.masked_fill(far, -torch.inf)
+            self.masks[key] = Mask.of(hidden, each, dtype)
         return self.masks[key]
 
 
@@ -65,7 +91,7 @@ def slots_of(node: Node, offset: int, count: int) -> tuple[list[int], list[int]]
     return blocks[::-1], slots[::-1]
 
 
-def plan_of(work: Work, size: int, device: torch.device) -> Plan:
+def plan_of(work: Work, grouper: Grouper, version: int, device: torch.device) -> Plan:
     """Single queries first, each place of the tree once; then the runs that are read at once."""
     rows, spans = work.rows, list[Span]()
     tokens = [row.token for row in rows]
@@ -89,5 +115,5 @@ def plan_of(work: Work, size: int, device: torch.device) -> Plan:
         None if all(new) else torch.tensor([i for i, fresh in enumerate(new) if fresh], dtype=torch.long, device=device)
     )
     wanted = torch.tensor(work.wanted, dtype=torch.long, device=device)
-    groups = groups_of(rows, size, device) if rows else ()
+    groups = grouper.of(rows, version) if rows else ()
     return Plan(table[0], table[1], wanted, writes, places[0], places[1], len(rows), groups, tuple(spans))

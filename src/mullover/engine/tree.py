@@ -38,6 +38,7 @@ class Tree:
     def __init__(self, blocks: Blocks) -> None:
         self.blocks = blocks
         self.roots: dict[tuple[int, str], Node] = {}
+        self.version = 0  # of who stands where, but for nodes that grow in place
         self._clock = count(1)
 
     def root(self, key: tuple[int, str]) -> Node:
@@ -65,6 +66,7 @@ class Tree:
     def enter(self, sitter: Sitter, node: Node, offset: int) -> None:
         """`sitter` comes to stand at a place; what leads there is kept for it."""
         sitter.tip, sitter.offset = node, offset
+        self.version += 1
         node.sitters.add(sitter)
         step: Node | None = node
         while step is not None and step.block >= 0:
@@ -77,6 +79,7 @@ class Tree:
         if node is None:
             return
         sitter.tip = None
+        self.version += 1
         node.sitters.discard(sitter)
         now = next(self._clock)
         while node is not None and node.block >= 0:
@@ -159,6 +162,7 @@ class Tree:
 
     def split(self, node: Node, offset: int) -> Node:
         """Part a node in two over its block; the new first part, which whoever stands in it comes to stand at."""
+        self.version += 1
         upper = Node(node.parent, node.block, node.start, node.at)
         assert node.parent is not None
         upper.ids, node.ids = node.ids[:offset], node.ids[offset:]
@@ -199,6 +203,7 @@ class Tree:
 
     def _step(self, sitter: Sitter, child: Node, offset: int) -> None:
         assert sitter.tip is not None
+        self.version += 1
         sitter.tip.sitters.discard(sitter)
         child.sitters.add(sitter)
         sitter.tip, sitter.offset = child, offset
