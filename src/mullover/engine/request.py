@@ -56,14 +56,6 @@ class Request:
     def stalled(self) -> bool:
         return self.told - self.taken >= 2
 
-    @property
-    def unread(self) -> int:
-        return self.told - self.taken
-
-    @unread.setter
-    def unread(self, _: int) -> None:
-        self.taken = self.told
-
     def read(self) -> None:
         """All that was delivered until now was dealt with."""
         self.taken = self.told
