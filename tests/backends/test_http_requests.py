@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.backends.http_upstreams import rich
 
+from mullover.backends.content import messages
 from mullover.backends.http import asking
 from mullover.backends.http.failures import AttemptError
 from mullover.backends.http.http import Http, Patience
@@ -219,7 +220,7 @@ def template(tmp_path: Path, text: str, name: str = "t.jinja") -> Template:
 
 
 def rendered(tmp_path: Path, text: str, thinking: Any = None, name: str = "t.jinja") -> str:
-    return template(tmp_path, text, name).render(asking.messages(PROMPT), thinking)
+    return template(tmp_path, text, name).render(messages(PROMPT), thinking)
 
 
 def test_a_template_renders_up_to_where_the_assistant_speaks(tmp_path: Path) -> None:

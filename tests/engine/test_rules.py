@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from mullover.backends.rules import Ruled, Rules
 from mullover.backends.table import Table
-from mullover.engine.rules import Bias, Compiled, Forced, RuleState, Where
-from mullover.types import Force, Rule
+from mullover.engine.rules import Bias, Compiled, Forced, RuleState
+from mullover.types import Force, Rule, Where
 
 WORDS = "abcd"
 TABLE = Table({"|".join((a, b, c)): 1.0 for a in WORDS for b in WORDS for c in WORDS})

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mullover.types import Message
+from mullover.types import Message, Prompt
 
 
 def content(message: Message) -> str | list[dict[str, Any]]:
@@ -10,3 +10,8 @@ def content(message: Message) -> str | list[dict[str, Any]]:
     if all(part.get("type") == "text" for part in message.parts):
         return message.text
     return [dict(part) for part in message.parts]
+
+
+def messages(prompt: Prompt) -> list[dict[str, Any]]:
+    """The turns as chat templates and servers take them."""
+    return [{"role": message.role, "content": content(message)} for message in prompt.messages]

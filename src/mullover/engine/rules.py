@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-Where = Literal["always", "thinking", "answer"]
+from mullover.types import Where
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mullover.backends.content import content
+from mullover.backends.content import messages
 from mullover.backends.http.profile import Profile
 from mullover.errors import CapabilityError
 from mullover.types import ModelInfo, Prompt, Sampling
@@ -40,10 +40,6 @@ def check(info: ModelInfo, profile: Profile, sampling: Sampling) -> None:
 def seeded(body: Mapping[str, Any], profile: Profile, seed: int) -> Mapping[str, Any]:
     """A request with its sample's own seed, in what every server holds seeds in."""
     return {**body, "seed": seed & SEED} if profile.seed else body
-
-
-def messages(prompt: Prompt) -> list[dict[str, Any]]:
-    return [{"role": message.role, "content": content(message)} for message in prompt.messages]
 
 
 def chat(name: str, profile: Profile, prompt: Prompt, sampling: Sampling, n: int) -> dict[str, Any]:

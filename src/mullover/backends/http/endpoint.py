@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from mullover.backends.content import messages
 from mullover.backends.http import asking
 from mullover.backends.http.failures import AttemptError, in_words
 from mullover.backends.http.gate import MOST, Gate
@@ -100,14 +101,14 @@ class Endpoint:
     async def begun(self, prompt: Prompt, sampling: Sampling) -> str | list[int]:
         """All that the model reads before it goes on: in token ids where the server takes them."""
         if self.profile.continues == "template" and self.template is not None:
-            return self.template.render(asking.messages(prompt), sampling.thinking) + prompt.said
+            return self.template.render(messages(prompt), sampling.thinking) + prompt.said
         ids = [*await self._asked_ids(prompt, sampling)]
         for segment in prompt.segments:
             ids += segment.ids if segment.ids is not None else await self.ids_of(segment)
         return ids
 
     async def _asked_ids(self, prompt: Prompt, sampling: Sampling) -> list[int]:
-        body = {"messages": asking.messages(prompt), "add_generation_prompt": True}
+        body = {"messages": messages(prompt), "add_generation_prompt": True}
         return await self._tokenized(body | dict(asking.thinking(self.profile, sampling.thinking)))
 
     async def ids_of(self, segment: Segment | str) -> list[int]:

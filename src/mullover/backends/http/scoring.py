@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mullover.aio import together
-from mullover.backends.http import asking
+from mullover.backends.content import messages
 from mullover.backends.http.endpoint import Endpoint
 from mullover.backends.http.failures import AttemptError, in_words
 from mullover.errors import ModelError
@@ -70,7 +70,7 @@ async def one(endpoint: Endpoint, prompt: Prompt, text: str) -> tuple[float, ...
         return of_prompt(await endpoint.transport.json("POST", url, body), ids)
     if endpoint.template is None:
         raise AttemptError(f"{endpoint.spec.host} needs a chat template to score texts: URL#name;template=FILE")
-    said = endpoint.template.render(asking.messages(prompt), None) + prompt.said
+    said = endpoint.template.render(messages(prompt), None) + prompt.said
     body |= {"prompt": said + text, "echo": True, "logprobs": 1}
     return of_echo(await endpoint.transport.json("POST", url, body), said, text)
 

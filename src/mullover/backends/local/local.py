@@ -1,14 +1,14 @@
 """A Model from a directory: its chat template and tokenizer in front of the engine."""
 
 import asyncio
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from mullover.backends.checks import check_prompt, seeds_of
-from mullover.backends.content import content
+from mullover.backends.content import messages
 from mullover.backends.local.folder import Folder
 from mullover.backends.local.load import Settings, service
+from mullover.backends.signals import signal
 from mullover.backends.thinking import is_open
 from mullover.engine.request import Request
 from mullover.engine.rules import Bias, Compiled, Forced
@@ -22,7 +22,6 @@ CAN = frozenset(
     }
 )  # fmt: skip
 BETWEEN = 8  # events after which others get a turn
-SIGNAL = re.compile(r"entropy|certainty|confidence@[1-9]\d{0,8}")
 
 
 class Local(Model):
@@ -123,10 +122,7 @@ class Local(Model):
     def _request(self, prompt: Prompt, sampling: Sampling) -> Request:
         """Raises OptionError or CapabilityError: it cannot be asked so."""
         for name in (*sampling.signals, *([sampling.halt.signal] if sampling.halt else [])):
-            if not SIGNAL.fullmatch(name):
-                raise CapabilityError(
-                    f"no signal {name!r}; there are entropy, certainty and confidence@k, such as confidence@20"
-                )
+            signal(name)  # an unknown one is refused
         said, ids = self._begun(prompt, sampling)
         if not ids:
             raise OptionError("the prompt has no token; ask something")
@@ -155,10 +151,10 @@ class Local(Model):
         if self.folder.template is None:
             text, ids = prompt.text, self.words.ids(prompt.text, special=True)
         else:
-            messages = [{"role": m.role, "content": content(m)} for m in prompt.messages]
-            if not all(isinstance(message["content"], str) for message in messages):
+            turns = messages(prompt)
+            if not all(isinstance(turn["content"], str) for turn in turns):
                 raise CapabilityError(f"{self.info.name} reads text alone; leave out the other parts")
-            text = self.folder.template.render(messages, wish)
+            text = self.folder.template.render(turns, wish)
             ids = self.words.ids(text)
         waiting = ""
         for segment in prompt.segments:
