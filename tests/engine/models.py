@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mullover.engine.engine import BLOCK, Engine
 from mullover.engine.hugging import HuggingFace
+from mullover.engine.reads import Reader
 from mullover.engine.request import Request
 from mullover.engine.rules import Compiled
 from mullover.engine.runner import Output
@@ -110,8 +111,9 @@ class Table:
         self.vocabulary = rows.shape[1]
         self.passes: list[list[tuple[int, int]]] = []  # (token, position)
 
-    def allocate(self, blocks: int, size: int) -> None:
+    def allocate(self, blocks: int, size: int) -> Reader:
         self.blocks = blocks
+        return Reader()
 
     def forward(self, plan: Any) -> Output:
         if self.before is not None:

@@ -11,7 +11,9 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
 from mullover.engine.groups import Group
+from mullover.engine.kernels import BLOCK, WIDEST, Kernels, kernels
 from mullover.engine.plan import Mask, Plan, Span
+from mullover.engine.reads import Reads
 
 NAME = "mullover"
 # One pass over keys and values where torch's own attention on a CPU also tells the norm; else several operations.
@@ -27,12 +29,16 @@ class Cache:
     """
 
     layers: list[Tensor]
+    kernels: Kernels | None = None  # that read it; None: operations of torch do
     plan: Plan | None = None  # of the pass that runs now
 
     @classmethod
     def of(cls, shapes: Sequence[tuple[int, int]], count: int, size: int, like: Tensor) -> "Cache":
         """`shapes`: heads and width by layer. All zeros: what is hidden is multiplied by 0, which mends no NaN."""
-        return cls([zeros((count, heads, 2, size, width), like) for heads, width in shapes])
+        usual = like.device.type == "cpu" and like.dtype == torch.float32 and size == BLOCK
+        usual = usual and all(width <= WIDEST for _, width in shapes)
+        layers = [zeros((count, heads, 2, size, width), like) for heads, width in shapes]
+        return cls(layers, kernels() if usual else None)
 
     def wipe(self, blocks: Sequence[int]) -> None:
         for layer in self.layers:
@@ -57,15 +63,33 @@ class Cache:
             both = both[plan.writes]
         if len(both):
             cache[plan.blocks, :, :, plan.slots] = both
+        return self.seen(layer, q, k, v, scale, softcap, window)
+
+    def seen(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None, window: int | None
+    ) -> Tensor:
+        """`attend`, once the new keys and values are stored."""
+        plan, cache = self.plan, self.layers[layer]
+        assert plan is not None
         parts = []
         if plan.rows:
             one = q[: plan.rows] if scale == 1 else q[: plan.rows] * scale
-            one = one.reshape(plan.rows, k.shape[1], -1, q.shape[2])
-            masks = [plan.mask(i, window, one.shape[2], one.dtype) for i in range(len(plan.groups))]
-            parts.append(decode(one, cache, layer, plan.groups, masks, softcap).flatten(1, 2))
+            parts.append(self.decode(layer, one, softcap, window))
         for span in plan.spans:
             parts.append(read(span, q, k, v, cache, scale, softcap, window))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def decode(self, layer: int, q: Tensor, softcap: float | None, window: int | None) -> Tensor:
+        """What the plan's single queries see: (rows, query heads, width), as `q`, which is scaled."""
+        plan, cache = self.plan, self.layers[layer]
+        assert plan is not None
+        if isinstance(plan.reads, Reads):
+            assert self.kernels is not None
+            close = q if q.stride()[1:] == (q.shape[2], 1) else q.contiguous()
+            return self.kernels.attend(close, cache, plan.reads, window, softcap)
+        q = q.reshape(plan.rows, cache.shape[1], -1, q.shape[2])
+        masks = [plan.mask(i, window, q.shape[2], q.dtype) for i in range(len(plan.reads))]
+        return decode(q, cache, layer, plan.reads, masks, softcap).flatten(1, 2)
 
 
 def zeros(shape: Sequence[int], like: Tensor) -> Tensor:

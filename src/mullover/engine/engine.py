@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from mullover.engine.blocks import Blocks
-from mullover.engine.groups import Grouper
 from mullover.engine.plan import plan_of
 from mullover.engine.request import Request
 from mullover.engine.runner import Output, Runner
@@ -46,13 +45,12 @@ class Engine:
         self.blocks = Blocks(count, BLOCK)
         self.tree = Tree(self.blocks)
         self.scheduler = Scheduler(self.tree, vocabulary, most, chunk)
-        self._grouper = Grouper(BLOCK, runner.device)
         self.version = 0  # of the weights
         self._epoch = 0  # of what is cached
         self.computed = 0  # tokens that went through the model, ever
         self.steps = 0
         self._swaps: list[tuple[Mapping[str, Tensor], Future[int]]] = []
-        runner.allocate(count, BLOCK)
+        self._reader = runner.allocate(count, BLOCK)
 
     @property
     def busy(self) -> bool:
@@ -76,7 +74,7 @@ class Engine:
             return bool(work.failed) or work.delayed
         events = dict[Request, list[Event]]()
         try:
-            plan = plan_of(work, self._grouper, self.tree.version, self.runner.device)
+            plan = plan_of(work, self._reader, self.tree.version, self.runner.device)
             output = self.runner.forward(plan)
             self.computed += len(plan.tokens)
             self.steps += 1
@@ -126,7 +124,7 @@ class Engine:
         self.blocks = Blocks(self.blocks.count, self.blocks.size)
         self.tree = Tree(self.blocks)
         self.scheduler = Scheduler(self.tree, self.vocabulary, self.scheduler.most, self.scheduler.chunk)
-        self._grouper = Grouper(BLOCK, self.runner.device)
+        self._reader.forget()
         self._deliver(events)
 
     def clear(self) -> None:

@@ -5,31 +5,22 @@ ones, so that nothing is stored twice and new weights reach both.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
+from mullover.engine.groups import Grouper
 from mullover.engine.hugging import HuggingFace
+from mullover.engine.kernels import Kernels
 from mullover.engine.packed import Linear
 from mullover.engine.plan import Plan
+from mullover.engine.reads import Reader
 from mullover.engine.runner import Output
+from mullover.engine.whole import Layer, Shape, Whole
 
 FUSED = ("llama", "mistral", "qwen2", "qwen3")
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    before: Tensor  # (width,) of the norm before attention
-    qkv: Linear  # to (query heads + 2 key heads) * head width
-    norms: tuple[Tensor, Tensor] | None  # (head width,) of queries and of keys
-    out: Linear
-    after: Tensor  # of the norm before the MLP
-    gate_up: Linear
-    down: Linear
-    window: int | None
 
 
 class Fused(HuggingFace):
@@ -42,6 +33,13 @@ class Fused(HuggingFace):
         self._layers_joined = [_layer(layer) for layer in model.model.layers]
         self._queries = config.num_attention_heads
         self._head = Linear(model.lm_head.weight.data, None)
+        self._whole: Whole | None = None
+
+    def allocate(self, blocks: int, size: int) -> Reader | Grouper:
+        self._whole = None
+        reader = super().allocate(blocks, size)
+        self._lay_out()
+        return reader
 
     def swap(self, weights: Mapping[str, Tensor]) -> None:
         super().swap(weights)
@@ -49,6 +47,7 @@ class Fused(HuggingFace):
             for linear in (layer.qkv, layer.out, layer.gate_up, layer.down):
                 linear.repack()
         self._head.repack()
+        self._lay_out()
 
     @staticmethod
     def fits(model: Any) -> bool:
@@ -65,6 +64,13 @@ class Fused(HuggingFace):
         finally:
             self.cache.plan = None
 
+    def _lay_out(self) -> None:
+        cache, layers, config = self.cache, self._layers_joined, self.model.config
+        if cache is None or cache.kernels is None or not Whole.fits(cache.kernels, layers):
+            return
+        shape = Shape(config.hidden_size, config.intermediate_size, self._queries, *self._shapes[0], self._eps)
+        self._whole = Whole(cache.kernels, layers, cache.layers, self.model.model.norm.weight.data, shape)
+
     def _through(self, plan: Plan) -> Tensor:
         """(T, width) last hidden states."""
         model, cache, eps = self.model.model, self.cache, self._eps
@@ -73,6 +79,10 @@ class Fused(HuggingFace):
         queries, half = self._queries, width // 2
         x = model.embed_tokens(plan.tokens)
         cos, sin = model.rotary_emb(x, plan.positions.unsqueeze(0))
+        if self._whole is not None and self._whole.takes(plan):
+            return self._whole(plan, x, (cos[0].contiguous(), sin[0].contiguous()))
+        if cache.kernels is not None:
+            return self._by_kernels(cache.kernels, plan, x, (cos[0].contiguous(), sin[0].contiguous()))
         sin = torch.cat((-sin[..., :half], sin[..., half:]), -1)
         scale = cos.new_full((queries + heads, 1), 1.0)  # of scores; put into the turning of the queries
         scale[:queries] = width**-0.5
@@ -90,6 +100,21 @@ class Fused(HuggingFace):
             gate, up = layer.gate_up(rms(x, layer.after, eps)).chunk(2, -1)
             x = layer.down.added(x, F.silu(gate).mul_(up))
         return rms(x, model.norm.weight, eps)
+
+    def _by_kernels(self, kernels: Kernels, plan: Plan, x: Tensor, turning: tuple[Tensor, Tensor]) -> Tensor:
+        """The same, where nothing but the matrix products and the runs of tokens is left to torch."""
+        cache, eps, queries = self.cache, self._eps, self._queries
+        assert cache is not None
+        heads, width = self._shapes[0]
+        places = (plan.writes, plan.blocks, plan.slots)
+        for i, layer in enumerate(self._layers_joined):
+            qkv = layer.qkv(kernels.norm(x, layer.before, eps)).view(len(x), -1, width)
+            kernels.turn(qkv, turning, layer.norms, cache.layers[i], places, width**-0.5, eps)
+            q, k, v = qkv[:, :queries], qkv[:, queries : queries + heads], qkv[:, queries + heads :]
+            seen = cache.seen(i, q, k, v, 1.0, None, layer.window)
+            x = layer.out.added(x, seen.view(len(x), -1))
+            x = layer.down.added(x, kernels.gated(layer.gate_up(kernels.norm(x, layer.after, eps))))
+        return kernels.norm(x, self.model.model.norm.weight, eps)
 
 
 def rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:

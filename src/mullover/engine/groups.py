@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mullover.engine.reads import went_on
 from mullover.engine.tree import Node
 from mullover.engine.work import Row
 
@@ -63,6 +64,10 @@ class Grouper:
         self._groups: tuple[Group, ...] = ()
         self._entries: Tensor | None = None  # of the first group: where each query's own block is
 
+    def forget(self) -> None:
+        """The tree is another one."""
+        self._places = []
+
     def of(self, rows: Sequence[Row], version: int) -> tuple[Group, ...]:
         """Every block that the queries may see.
 
@@ -70,7 +75,7 @@ class Grouper:
             version: of the tree; equal for two steps between which it changed only where nodes grow in place.
         """
         places = [(row.node, row.offset) for row in rows]
-        if self._entries is not None and version == self._version and self._went_on(rows):
+        if self._entries is not None and version == self._version and went_on(rows, self._places):
             slots = torch.tensor([node.start + offset - 1 for node, offset in places], device=self.device)
             hidden = self._groups[0].hidden
             assert hidden is not None
@@ -82,12 +87,6 @@ class Grouper:
             self._entries = self._tips(rows)
         self._version, self._places = version, places
         return self._groups
-
-    def _went_on(self, rows: Sequence[Row]) -> bool:
-        return len(rows) == len(self._places) and all(
-            row.new and row.node is node and row.offset == offset + 1
-            for row, (node, offset) in zip(rows, self._places, strict=True)
-        )
 
     def _tips(self, rows: Sequence[Row]) -> Tensor | None:
         """Where each query's own block is in the first group; None: not all are there."""

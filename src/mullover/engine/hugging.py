@@ -8,7 +8,9 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from mullover.engine.attention import NAME, Cache, attention
+from mullover.engine.groups import Grouper
 from mullover.engine.plan import Plan
+from mullover.engine.reads import Reader
 from mullover.engine.runner import Output
 from mullover.errors import OptionError
 
@@ -42,9 +44,11 @@ class HuggingFace:
         width = torch.finfo(model.dtype).bits // 8
         self.slot_bytes = sum(2 * heads * size for heads, size in self._shapes) * width
 
-    def allocate(self, blocks: int, size: int) -> None:
+    def allocate(self, blocks: int, size: int) -> Reader | Grouper:
         self.cache = None  # the old one goes before the new one comes
-        self._give(Cache.of(self._shapes, blocks, size, next(self.model.parameters())))
+        cache = Cache.of(self._shapes, blocks, size, next(self.model.parameters()))
+        self._give(cache)
+        return Reader() if cache.kernels is not None else Grouper(size, self.device)
 
     def forward(self, plan: Plan) -> Output:
         assert self.cache is not None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mullover.engine.groups import Group, Grouper, above
+from mullover.engine.reads import Reader, Reads
 from mullover.engine.tree import Node
 from mullover.engine.work import Work
 
@@ -55,7 +56,7 @@ class Plan:
     blocks: Tensor  # (new,) where their keys and values go
     slots: Tensor
     rows: int  # how many of the tokens are single queries
-    groups: tuple[Group, ...]
+    reads: Reads | tuple[Group, ...]  # by the rows
     spans: tuple[Span, ...]
     masks: dict[tuple[int, int | None], Mask] = field(default_factory=dict)  # by (group, sliding window)
 
@@ -67,7 +68,8 @@ class Plan:
         """
         key = (index, window)
         if key not in self.masks:
-            group = self.groups[index]
+            assert not isinstance(self.reads, Reads)
+            group = self.reads[index]
             hidden = group.hidden
             if window is not None:
                 far = group.queries - group.keys >= window
@@ -91,7 +93,7 @@ def slots_of(node: Node, offset: int, count: int) -> tuple[list[int], list[int]]
     return blocks[::-1], slots[::-1]
 
 
-def plan_of(work: Work, grouper: Grouper, version: int, device: torch.device) -> Plan:
+def plan_of(work: Work, reader: Reader | Grouper, version: int, device: torch.device) -> Plan:
     """Single queries first, each place of the tree once; then the runs that are read at once."""
     rows, spans = work.rows, list[Span]()
     tokens = [row.token for row in rows]
@@ -115,5 +117,5 @@ def plan_of(work: Work, grouper: Grouper, version: int, device: torch.device) ->
         None if all(new) else torch.tensor([i for i, fresh in enumerate(new) if fresh], dtype=torch.long, device=device)
     )
     wanted = torch.tensor(work.wanted, dtype=torch.long, device=device)
-    groups = grouper.of(rows, version) if rows else ()
-    return Plan(table[0], table[1], wanted, writes, places[0], places[1], len(rows), groups, tuple(spans))
+    reads = reader.of(rows, version) if rows else ()
+    return Plan(table[0], table[1], wanted, writes, places[0], places[1], len(rows), reads, tuple(spans))

@@ -7,7 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from mullover.engine.groups import Grouper
 from mullover.engine.plan import Plan
+from mullover.engine.reads import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,11 @@ class Runner(Protocol):
     parameters: int  # that a token is multiplied with: 2 floating-point operations each
     slot_bytes: int  # of the state that one token leaves behind
 
-    def allocate(self, blocks: int, size: int) -> None:
-        """Make room for the states of `blocks` blocks of `size` tokens; what was there is gone."""
+    def allocate(self, blocks: int, size: int) -> Reader | Grouper:
+        """Make room for the states of `blocks` blocks of `size` tokens; what was there is gone.
+
+        Returns who puts down what single queries read in the way that this runner takes it.
+        """
         ...
 
     def forward(self, plan: Plan) -> Output:

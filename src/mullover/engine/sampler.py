@@ -12,6 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from mullover.engine.kernels import kernels
 from mullover.engine.rules import Bias
 from mullover.engine.sequence import Drawn, Live
 from mullover.engine.text import Vocabulary
@@ -41,6 +42,10 @@ def draw(logits: Tensor, live: Sequence[Live], vocabulary: Vocabulary) -> list[D
     possible = [True] * len(live) if biased is logits else (biased.amax(-1) > -math.inf).tolist()
     found = []
     for i, one in enumerate(live):
+        if finite[i] and possible[i] and one.rules is None and not one.request.sampling.distinct_first:
+            row = alternatives.get(i, ())
+            found.append(Drawn(ids[i], min(logprobs[i], 0.0), min(drawn[i], 0.0), row, signals.get(i, ())))
+            continue
         forced = one.rules is not None and one.rules.forced(one.spoken.inside) is not None
         if not finite[i]:
             found.append(Drawn(0, error="the model's logits are no finite numbers", broken=True))
@@ -127,8 +132,15 @@ def _warm(biased: Tensor, norm: Tensor | None, live: Sequence[Live]) -> tuple[Te
     if norm is None:
         norm = torch.logsumexp(scaled, -1, keepdim=True)
     uniform = [noise(one.request.seeds[one.index], len(one.ids)) for one in live]
-    tokens = quantile((scaled - norm).exp_(), uniform)
+    tokens = _quantile(scaled, norm, uniform)
     return tokens, (scaled.gather(1, tokens) - norm)[:, 0]
+
+
+def _quantile(scaled: Tensor, norm: Tensor, uniform: Sequence[float]) -> Tensor:
+    found = kernels() if scaled.device.type == "cpu" and scaled.dtype == torch.float32 else None
+    if found is not None and scaled.is_contiguous():
+        return found.quantile(scaled, norm, uniform)
+    return quantile((scaled - norm).exp_(), uniform)
 
 
 def quantile(chances: Tensor, uniform: Sequence[float]) -> Tensor:
