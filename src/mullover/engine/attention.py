@@ -42,7 +42,7 @@ class Cache:
 
     def wipe(self, blocks: Sequence[int]) -> None:
         for layer in self.layers:
-            layer[torch.tensor(blocks, device=layer.device)] = 0
+            layer[torch.tensor(blocks, dtype=torch.long, device=layer.device)] = 0
 
     def attend(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None, window: int | None

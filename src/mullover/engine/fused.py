@@ -20,6 +20,7 @@ from mullover.engine.reads import Reader
 from mullover.engine.runner import Output
 from mullover.engine.whole import Layer, Shape, Whole
 
+STATIC = ("default", "linear", "llama3", "yarn")  # rotary embeddings that know nothing of the text's length
 FUSED = ("llama", "mistral", "qwen2", "qwen3")
 
 
@@ -34,6 +35,8 @@ class Fused(HuggingFace):
         self._queries = config.num_attention_heads
         self._head = Linear(model.lm_head.weight.data, None)
         self._whole: Whole | None = None
+        self._like = model.lm_head.weight.data[:0]  # by which a rotary embedding knows type and device
+        self._turns = (self._like, self._like)  # of positions that were seen so far
 
     def allocate(self, blocks: int, size: int) -> Reader | Grouper:
         self._whole = None
@@ -78,15 +81,15 @@ class Fused(HuggingFace):
         heads, width = self._shapes[0]
         queries, half = self._queries, width // 2
         x = model.embed_tokens(plan.tokens)
-        cos, sin = model.rotary_emb(x, plan.positions.unsqueeze(0))
+        cos, sin = self._turning(plan.positions)
         if self._whole is not None and self._whole.takes(plan):
-            return self._whole(plan, x, (cos[0].contiguous(), sin[0].contiguous()))
+            return self._whole(plan, x, (cos, sin))
         if cache.kernels is not None:
-            return self._by_kernels(cache.kernels, plan, x, (cos[0].contiguous(), sin[0].contiguous()))
+            return self._by_kernels(cache.kernels, plan, x, (cos, sin))
         sin = torch.cat((-sin[..., :half], sin[..., half:]), -1)
         scale = cos.new_full((queries + heads, 1), 1.0)  # of scores; put into the turning of the queries
         scale[:queries] = width**-0.5
-        cos, sin = cos[0].unsqueeze(1) * scale, sin[0].unsqueeze(1) * scale  # (T, heads, width)
+        cos, sin = cos.unsqueeze(1) * scale, sin.unsqueeze(1) * scale  # (T, heads, width)
         for i, layer in enumerate(self._layers_joined):
             qkv = layer.qkv(rms(x, layer.before, eps)).view(len(x), -1, width)
             qk, v = qkv[:, : queries + heads], qkv[:, queries + heads :]
@@ -100,6 +103,19 @@ class Fused(HuggingFace):
             gate, up = layer.gate_up(rms(x, layer.after, eps)).chunk(2, -1)
             x = layer.down.added(x, F.silu(gate).mul_(up))
         return rms(x, model.norm.weight, eps)
+
+    def _turning(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """(T, width) cosines and sines, looked up where they depend on the position alone."""
+        turn = self.model.model.rotary_emb
+        if getattr(turn, "rope_type", "") not in STATIC:
+            cos, sin = turn(self._like, positions.unsqueeze(0))
+            return cos[0].contiguous(), sin[0].contiguous()
+        known, wanted = len(self._turns[0]), int(positions.max()) + 1
+        if wanted > known:
+            some = torch.arange(max(2 * known, wanted, 512), device=self.device)
+            cos, sin = turn(self._like, some.unsqueeze(0))
+            self._turns = cos[0].contiguous(), sin[0].contiguous()
+        return self._turns[0].index_select(0, positions), self._turns[1].index_select(0, positions)
 
     def _by_kernels(self, kernels: Kernels, plan: Plan, x: Tensor, turning: tuple[Tensor, Tensor]) -> Tensor:
         """The same, where nothing but the matrix products and the runs of tokens is left to torch."""

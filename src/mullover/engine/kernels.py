@@ -38,6 +38,7 @@ SIGNATURES = {
     "norm": [_P] * 3 + [_N] * 2 + [_F, _I],
     "gated": [_P] * 2 + [_N] * 2 + [_I],
     "whole": [_P, _P, _N, *[_P] * 8, _N, *[_P] * 3, _N, _P, *[_N] * 6, _F, _I],
+    "log_sums": [_P] * 2 + [_N] * 2 + [_I],
     "quantile": [_P] * 4 + [_N] * 2 + [_I],
     "turn": [_P] * 9 + [_N] * 5 + [_F, _F, _I],
 }
@@ -109,6 +110,12 @@ class Kernels:
             blocks.data_ptr(), slots.data_ptr(), len(blocks), room.data_ptr(), len(x), *shape, eps,
             torch.get_num_threads(),
         )  # fmt: skip
+
+    def log_sums(self, logits: Tensor) -> Tensor:
+        """(rows, 1): the log of the sum of the exponentials; of infinite ones NaN."""
+        out = logits.new_empty(len(logits), 1)
+        self._calls.log_sums(logits.data_ptr(), out.data_ptr(), *logits.shape, torch.get_num_threads())
+        return out
 
     def quantile(self, logits: Tensor, norms: Tensor, uniform: Sequence[float]) -> Tensor:
         """(rows, 1): as `sampler.quantile` of exp(logits - norms)."""

@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mullover.engine.kernels import kernels
+from mullover.engine.kernels import Kernels, kernels
 from mullover.engine.rules import Bias
 from mullover.engine.sequence import Drawn, Live
 from mullover.engine.text import Vocabulary
@@ -31,7 +31,7 @@ def draw(logits: Tensor, live: Sequence[Live], vocabulary: Vocabulary) -> list[D
     Args:
         logits: (sequences, vocabulary) of the raw model, float32 or float64.
     """
-    norm = torch.logsumexp(logits, -1, keepdim=True)  # (S, 1)
+    norm = log_sums(logits)
     biased = _ruled(logits, live)
     tokens, sampled = _tokens(biased, norm if biased is logits else None, live)
     logprobs = (logits.gather(1, tokens) - norm)[:, 0].tolist()
@@ -130,17 +130,23 @@ def _warm(biased: Tensor, norm: Tensor | None, live: Sequence[Live]) -> tuple[Te
         scaled[at] = truncated(scaled[at], [samplings[i] for i in cut])
         norm = None
     if norm is None:
-        norm = torch.logsumexp(scaled, -1, keepdim=True)
+        norm = log_sums(scaled)
     uniform = [noise(one.request.seeds[one.index], len(one.ids)) for one in live]
-    tokens = _quantile(scaled, norm, uniform)
+    found = usable(scaled)
+    tokens = found.quantile(scaled, norm, uniform) if found else quantile((scaled - norm).exp_(), uniform)
     return tokens, (scaled.gather(1, tokens) - norm)[:, 0]
 
 
-def _quantile(scaled: Tensor, norm: Tensor, uniform: Sequence[float]) -> Tensor:
-    found = kernels() if scaled.device.type == "cpu" and scaled.dtype == torch.float32 else None
-    if found is not None and scaled.is_contiguous():
-        return found.quantile(scaled, norm, uniform)
-    return quantile((scaled - norm).exp_(), uniform)
+def usable(values: Tensor) -> Kernels | None:
+    """The kernels, if they take such a tensor."""
+    right = values.device.type == "cpu" and values.dtype == torch.float32 and values.is_contiguous()
+    return kernels() if right else None
+
+
+def log_sums(logits: Tensor) -> Tensor:
+    """(S, 1): the log of the sum of the exponentials of each row."""
+    found = usable(logits)
+    return found.log_sums(logits) if found else torch.logsumexp(logits, -1, keepdim=True)
 
 
 def quantile(chances: Tensor, uniform: Sequence[float]) -> Tensor:

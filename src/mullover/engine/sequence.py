@@ -11,7 +11,7 @@ from mullover.engine.tree import Node
 from mullover.types import NOTHING, Event, Finish, Sample, Token, Usage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Drawn:
     """One token of one sequence. An `error` has no token."""
 

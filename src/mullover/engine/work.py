@@ -7,7 +7,7 @@ from mullover.engine.sequence import Live
 from mullover.engine.tree import Node
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Row:
     """One query: the token just before a place of the tree."""
 
