@@ -72,7 +72,7 @@ def test_a_node_that_readers_reach_by_several_ways_is_seen_whole() -> None:
     assert ids_of(found) == [[greedy(plain, prompt, 6)] * 2 for prompt in prompts]
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_float32_tokens_are_those_of_generate_where_two_are_not_too_close(family: str) -> None:
     runner, plain = pair(family, torch.float32)
     prompts = [random_ids(20 + i, 5 + 13 * i) for i in range(5)]

@@ -1,11 +1,31 @@
-"""How far an evaluation is: a bar on a terminal, plain lines elsewhere, both on stderr."""
+"""How far an evaluation is: a bar on a terminal, plain lines elsewhere, both on stderr; and what is waited for."""
 
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 EVERY = 2.0  # seconds between plain lines
+
+
+@contextmanager
+def patient(what: str) -> Iterator[None]:
+    """Whoever waits longer than EVERY is told for what, once, on stderr."""
+
+    def tell() -> None:
+        if sys.stderr is not None:
+            print(f"{what} ...", file=sys.stderr, flush=True)
+
+    timer = threading.Timer(EVERY, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Progress:

@@ -6,9 +6,9 @@ none: then the same is done by operations of torch, which takes longer.
 
 import ctypes
 import hashlib
-import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from functools import lru_cache
@@ -158,19 +158,26 @@ class Kernels:
 @lru_cache(maxsize=1)
 def kernels() -> Kernels | None:
     """None: there are none here."""
-    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
-    if compiler is None or os.uname().sysname != "Linux":
+    by = compiler()
+    if by is None:
         return None
     try:
-        found = Kernels(ctypes.CDLL(str(compiled(compiler))))
+        found = Kernels(ctypes.CDLL(str(compiled(by))))
     except (OSError, subprocess.SubprocessError, AttributeError):
         return None
     return found if right(found) else None
 
 
-def compiled(compiler: str) -> Path:
+def compiler() -> str | None:
+    """The system's; None: there is none, or the system is another than Linux."""
+    if sys.platform != "linux":
+        return None
+    return next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+
+
+def compiled(by: str) -> Path:
     """The library, made anew for another source, compiler or processor."""
-    version = subprocess.run([compiler, "--version"], capture_output=True, timeout=SECONDS, check=True).stdout
+    version = subprocess.run([by, "--version"], capture_output=True, timeout=SECONDS, check=True).stdout
     seen = (SOURCE.read_bytes(), version, _processor(), " ".join(FLAGS).encode())
     folder = home() / "kernels"
     library = folder / f"{hashlib.sha256(repr(seen).encode()).hexdigest()[:32]}.so"
@@ -178,7 +185,7 @@ def compiled(compiler: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as work:
             made = Path(work) / library.name
-            command = [compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm"]
+            command = [by, *FLAGS, str(SOURCE), "-o", str(made), "-lm"]
             subprocess.run(command, capture_output=True, timeout=SECONDS, check=True)
             made.replace(library)  # whoever made the same meanwhile made the same
     return library
