@@ -15,7 +15,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "seeds": set(),
     "aio": {"errors"},
-    "home": set(),
+    "home": {"errors"},
     "sampling": {"errors"},
     "types": {"errors", "seeds", "sampling"},
     "answers": NOUNS,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 pytest.importorskip("torch")
 
@@ -101,6 +102,36 @@ class TestWhatIsRefused:
 
     def test_weights_that_are_missing(self, folder: Path) -> None:
         refused(edited(folder, "config.json", num_hidden_layers=3), "lacks weights")
+
+    def test_weights_of_another_size(self, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        refused(edited(folder, "config.json", intermediate_size=80), "other sizes", "mlp")
+        assert capfd.readouterr().err == ""  # what a library has to say about it is no line of ours
+
+    def test_weights_that_are_no_numbers(self, tmp_path: Path) -> None:
+        folder = Path(shutil.copytree(small(), tmp_path / "broken"))
+        weights = load_file(folder / "model.safetensors")
+        name = next(name for name in weights if "down_proj" in name)
+        weights[name][1, 2] = float("nan")
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        refused(folder, "no finite numbers", name)
+
+    @pytest.mark.parametrize(
+        ("fields", "word"),
+        [
+            ({"num_hidden_layers": 0}, "num_hidden_layers"),
+            ({"num_hidden_layers": -1}, "num_hidden_layers"),
+            ({"rope_parameters": "x"}, "rope"),
+            ({"rope_parameters": {"rope_type": "linear", "factor": 2.0, "partial_rotary_factor": 0.5}}, "config.json"),
+            ({"hidden_act": "nothing"}, "nothing"),
+            ({"rms_norm_eps": "tiny"}, "rms_norm_eps"),
+        ],
+        ids=str,
+    )
+    def test_a_configuration_that_makes_no_sense(self, folder: Path, fields: dict[str, Any], word: str) -> None:
+        refused(edited(folder, "config.json", **fields), word)
+
+    def test_a_device_that_computes_nothing(self) -> None:
+        refused(f"{small()};device=meta", "meta", "cpu")
 
     @pytest.mark.parametrize(
         "words", ["kv_memory", "kv_memory=", "kv_memory=much", "kv_memory=0", "speed=9", "dtype=int8"]

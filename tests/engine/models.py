@@ -122,7 +122,7 @@ class Table:
         tokens = plan.tokens[plan.wanted]
         return Output(self.rows[tokens], self.rows[tokens])
 
-    def wipe(self, blocks: Sequence[int]) -> None:
+    def wipe(self, places: Sequence[tuple[int, int]]) -> None:
         """There is nothing."""
 
     def swap(self, weights: Mapping[str, Tensor]) -> None:

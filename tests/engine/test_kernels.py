@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from tests.engine.models import ask, build, close, engine_of, logprobs, random_ids, run
 from torch import Tensor
 
-from mullover.engine import attention, kernels, sampler
+from mullover.engine import attention, compiling, sampler
 from mullover.engine.fused import FUSED, Fused
 from mullover.engine.groups import Grouper
 from mullover.engine.kernels import BLOCK, Kernels
@@ -31,7 +31,7 @@ WHOLE: dict[str, dict[str, Any]] = {  # of sizes that the kernel of a whole pass
 
 @pytest.fixture
 def native() -> Kernels:
-    found = kernels.kernels()
+    found = compiling.kernels()
     if found is None:
         pytest.skip("no C compiler, or no Linux: there are no kernels")
     return found
@@ -125,12 +125,12 @@ class TestSmall:
     def test_norm(self, native: Kernels, noise: torch.Generator, rows: int, width: int) -> None:
         x, weight = torch.randn(rows, width, generator=noise), torch.randn(width, generator=noise)
         wanted = torch.rms_norm(x, (width,), weight, 1e-5)
-        assert torch.allclose(native.norm(x, weight, 1e-5), wanted, atol=1e-5)
+        assert torch.allclose(native.rms_norm(x, weight, 1e-5), wanted, atol=1e-5)
 
     def test_gate(self, native: Kernels, noise: torch.Generator, rows: int, width: int) -> None:
         both = torch.randn(rows, 2 * width, generator=noise) * 40
         gate, up = both.chunk(2, -1)
-        assert torch.allclose(native.gated(both), F.silu(gate) * up, rtol=1e-5, atol=1e-5)
+        assert torch.allclose(native.swiglu(both), F.silu(gate) * up, rtol=1e-5, atol=1e-5)
 
     def test_log_of_the_sum(self, native: Kernels, noise: torch.Generator, rows: int, width: int) -> None:
         x = torch.randn(rows, width, generator=noise) * 30
@@ -171,7 +171,7 @@ def test_keys_are_turned_and_stored_where_they_belong(
         x * cos.unsqueeze(1) + torch.cat((-x[..., half:], x[..., :half]), -1) * sin.unsqueeze(1) for x in (q * 0.25, k)
     ]
     cache = torch.zeros(9, heads, 2, BLOCK, width)
-    native.turn(qkv, (cos, sin), norms, cache, (writes, blocks, slots), 0.25, 1e-6)
+    native.rotate(qkv, (cos, sin), norms, cache, (writes, blocks, slots), 0.25, 1e-6)
     assert torch.allclose(qkv, torch.cat((*turned, v), 1), atol=1e-5)
     wanted = torch.zeros_like(cache)
     wanted[blocks, :, :, slots] = torch.stack((turned[1], v), 2)[tokens]
@@ -238,9 +238,9 @@ class TestCompiling:
     @pytest.fixture(autouse=True)
     def fresh(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.setenv("MULLOVER_HOME", str(tmp_path / "home"))
-        kernels.kernels.cache_clear()
+        compiling.kernels.cache_clear()
         yield tmp_path
-        kernels.kernels.cache_clear()
+        compiling.kernels.cache_clear()
 
     def compiler(self, folder: Path, monkeypatch: pytest.MonkeyPatch, does: str) -> None:
         fake = folder / "cc"
@@ -254,37 +254,70 @@ class TestCompiling:
     def test_without_a_compiler_that_works_there_are_none(
         self, fresh: Path, monkeypatch: pytest.MonkeyPatch, does: str
     ) -> None:
-        monkeypatch.setattr(kernels, "SECONDS", 1)
+        monkeypatch.setattr(compiling, "SECONDS", 1)
         self.compiler(fresh, monkeypatch, does)
-        assert kernels.kernels() is None
+        assert compiling.kernels() is None
 
     def test_without_a_place_to_keep_them_there_are_none(self, fresh: Path) -> None:
         (fresh / "home").write_text("a file")
-        assert kernels.kernels() is None
+        assert compiling.kernels() is None
 
-    def test_a_library_that_computes_something_else_is_not_used(self, native_compiler: str, fresh: Path) -> None:
-        library = kernels.compiled(native_compiler)
-        source = fresh / "wrong.c"
-        source.write_text(kernels.SOURCE.read_text().replace("sum += a[d] * b[d]", "sum += a[d] - b[d]"))
-        library.unlink()
-        shutil.copy(self.made_of(source, native_compiler, fresh), library)
-        assert kernels.kernels() is None
+    @pytest.mark.parametrize(
+        ("right", "wrong"),
+        [
+            ("sum += a[d] * b[d]", "sum += a[d] - b[d]"),
+            ("found[c] += keys", "found[c] -= keys"),
+            ("p->window + 1", "p->window"),
+            ("cap * tanhf(scores[j] / cap)", "scores[j]"),
+            ("cap * tanhf(scores[j][i] / cap)", "scores[j][i]"),
+            ("scale * weight[d]", "scale"),
+            ("(gate < 0 ? less : 1)", "1"),
+            ("x[d + half] = b * c[d] + a * s[d]", "x[d + half] = b * c[d] - a * s[d]"),
+            ("(float)log(total)", "0"),
+            ("uniform[i] * total", "total / 2"),
+            ("if (kind == ADD)", "if (kind == STORE)"),
+            ("out[(first / 2 + c) * many + i]", "out[c * many + i]"),
+        ],
+    )
+    def test_a_library_that_computes_something_else_is_not_used(
+        self, native_compiler: str, fresh: Path, monkeypatch: pytest.MonkeyPatch, right: str, wrong: str
+    ) -> None:
+        sources = fresh / "native"
+        shutil.copytree(compiling.SOURCES, sources)
+        found = [file for file in sources.iterdir() if right in file.read_text()]
+        assert found
+        for file in found:
+            file.write_text(file.read_text().replace(right, wrong))
+        monkeypatch.setattr(compiling, "SOURCES", sources)
+        monkeypatch.setattr(compiling, "FLAGS", tuple("-O1" if flag == "-O3" else flag for flag in compiling.FLAGS))
+        assert compiling.compiled(native_compiler).exists()
+        assert compiling.kernels() is None
 
     def test_they_are_compiled_once(self, native_compiler: str) -> None:
-        library = kernels.compiled(native_compiler)
+        library = compiling.compiled(native_compiler)
         made = library.stat().st_mtime_ns
-        assert kernels.compiled(native_compiler) == library and library.stat().st_mtime_ns == made
-        assert [*library.parent.iterdir()] == [library]
+        assert compiling.compiled(native_compiler) == library and library.stat().st_mtime_ns == made
+        assert {*library.parent.iterdir()} == {library, library.with_suffix(".sha256")}
 
-    def made_of(self, source: Path, compiler: str, folder: Path) -> Path:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(kernels, "SOURCE", source)
-            patch.setenv("MULLOVER_HOME", str(folder / "other"))
-            return kernels.compiled(compiler)
+    @pytest.mark.parametrize("left", [0, 3000])
+    def test_a_library_that_was_cut_short_is_made_anew(self, native_compiler: str, left: int) -> None:
+        library = compiling.compiled(native_compiler)
+        whole = library.read_bytes()
+        library.write_bytes(whole[:left])
+        assert compiling.kernels() is not None
+        assert library.read_bytes()[:left] == whole[:left] and len(library.read_bytes()) > left
+
+    def test_an_account_without_a_home_has_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def nowhere(_: Path) -> Path:
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.delenv("MULLOVER_HOME")
+        monkeypatch.setattr(Path, "expanduser", nowhere)
+        assert compiling.kernels() is None
 
     @pytest.fixture
     def native_compiler(self) -> str:
-        found = kernels.compiler()
+        found = compiling.compiler()
         if found is None:
             pytest.skip("no C compiler, or no Linux: there are no kernels")
         return found

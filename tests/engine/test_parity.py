@@ -22,6 +22,7 @@ from tests.engine.models import (
 )
 
 from mullover.engine.families import FAMILIES
+from mullover.engine.fused import Fused
 from mullover.engine.hugging import HuggingFace
 from mullover.types import Sample
 
@@ -70,6 +71,27 @@ def test_a_node_that_readers_reach_by_several_ways_is_seen_whole() -> None:
     prompts = [prompt, [*prompt, 5, 6, 7]]
     found = run(engine_of(runner), [ask(prompt, 2, temperature=0, max_tokens=6) for prompt in prompts])
     assert ids_of(found) == [[greedy(plain, prompt, 6)] * 2 for prompt in prompts]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2", "mistral", "qwen3"])
+def test_numbers_of_half_the_size_come_as_near_as_they_can(family: str, dtype: torch.dtype) -> None:
+    """Against the same rounded weights in float64. What transformers itself makes of them is as far off."""
+    model = build(family, dtype=dtype)
+    exact = copy.deepcopy(model).double()
+    exact.set_attn_implementation("eager")
+    runner = Fused(model) if Fused.fits(model) else HuggingFace(model)
+    prompts = [random_ids(20 + i, 5 + 23 * i) for i in range(4)]
+    far = list[float]()
+    for prompt, samples in zip(
+        prompts, run(engine_of(runner), [ask(p, 3, max_tokens=40) for p in prompts]), strict=True
+    ):
+        for sample in samples:
+            assert not sample.error and sample.logprobs is not None
+            full = logprobs(exact, [*prompt, *sample.ids])[len(prompt) - 1 : -1]
+            wanted = full.gather(1, torch.tensor(sample.ids).unsqueeze(1))[:, 0].tolist()
+            far += [abs(a - b) for a, b in zip(sample.logprobs, wanted, strict=True)]
+    assert sum(far) / len(far) < (0.1 if dtype == torch.bfloat16 else 0.02)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -65,6 +65,14 @@ FIELDS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("cold", [1e-3, 1e-30, 1e-300])
+def test_however_cold_the_likeliest_token_is_drawn(cold: float, dtype: torch.dtype) -> None:
+    logits = rows_of(300, seed=3)[0].to(dtype)
+    samples = firsts(logits, 20, temperature=cold)
+    assert {sample.ids for sample in samples} == {(int(logits.argmax()),)}
+
+
 class TestFrequencies:
     @pytest.mark.parametrize("fields", FIELDS, ids=str)
     @pytest.mark.parametrize("size", [5, 300, 2100])

@@ -58,7 +58,7 @@ def within(seconds: int) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _ends() -> Iterator[None]:
-    with within(10):
+    with within(60):
         yield
 
 
@@ -495,6 +495,35 @@ class TestFailures:
         assert_same(found[0], wanted)
         assert [sample.error for sample in found[1]] == ["the model's logits are no finite numbers"] * 2
         assert all(sample.ids == () and sample.finish == "error" for sample in found[1])
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_a_sample_that_ends_in_no_numbers_harms_nobody_who_shares_its_block(self, dtype: torch.dtype) -> None:
+        """Two prompts part within a block; the first goes on to a token whose embedding is NaN."""
+        prompt = random_ids(3, 12)
+        said = run(engine_of(HuggingFace(build("llama", 0, dtype))), [ask([*prompt, 5], temperature=0, max_tokens=12)])
+        ids = said[0][0].ids
+        compared = 0
+        for at in range(3, 12):
+            if ids[at] in (*ids[:at], *prompt, 5, 11):
+                continue
+            model = build("llama", 0, dtype)
+            model.model.embed_tokens.weight.data[ids[at]] = float("nan")
+            runner = HuggingFace(model)
+            (wanted,) = run(engine_of(runner), [ask([*prompt, 11], temperature=0, max_tokens=16)])[0]
+            if wanted.error:
+                continue
+            engine = engine_of(runner)
+            bad = ask([*prompt, 5], temperature=0, max_tokens=12)
+            good = ask([*prompt, 11], temperature=0, max_tokens=16)
+            engine.add(bad)
+            engine.step()
+            engine.step()
+            engine.add(good)
+            finish(engine)
+            assert told(bad)[0].error and not told(good)[0].error
+            assert told(good)[0].ids == wanted.ids
+            compared += 1
+        assert compared
 
     def test_memory_that_nobody_wrote_to_is_never_seen(self) -> None:
         runner, plain = pair("llama")

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import transformers
 
+from mullover.engine.compiling import kernels
 from mullover.engine.families import check
 from mullover.engine.fused import Fused
 from mullover.engine.hugging import HuggingFace
@@ -141,6 +142,7 @@ def machine() -> dict[str, Any]:
         "device": f"{where.type} ({name})",
         "dtype": str(dtype(where)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
+        "kernels": "C" if where.type == "cpu" and kernels() else "none",
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "python": platform.python_version(),

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
+from mullover.engine.compiling import kernels
 from mullover.engine.groups import Group
-from mullover.engine.kernels import BLOCK, WIDEST, Kernels, kernels
+from mullover.engine.kernels import BLOCK, WIDEST, Kernels
 from mullover.engine.plan import Mask, Plan, Span
 from mullover.engine.reads import Reads
 
@@ -40,9 +41,11 @@ class Cache:
         layers = [zeros((count, heads, 2, size, width), like) for heads, width in shapes]
         return cls(layers, kernels() if usual else None)
 
-    def wipe(self, blocks: Sequence[int]) -> None:
+    def wipe(self, places: Sequence[tuple[int, int]]) -> None:
+        """Zero each of these blocks from its slot on."""
         for layer in self.layers:
-            layer[torch.tensor(blocks, dtype=torch.long, device=layer.device)] = 0
+            for block, slot in places:
+                layer[block, :, :, slot:] = 0
 
     def attend(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None, window: int | None
@@ -117,7 +120,8 @@ def decode(
         Tensor: like q.
     """
     shape = q.shape
-    peak = q.new_full((shape[0], shape[1] * shape[2], 1), -torch.inf)
+    exact = torch.promote_types(q.dtype, torch.float32)  # of norms, and of sums
+    peak = q.new_full((shape[0], shape[1] * shape[2], 1), -torch.inf, dtype=exact)
     found = []
     for group, mask in zip(groups, masks, strict=True):
         kv = gathered(cache, layer, group)
@@ -135,7 +139,7 @@ def decode(
         total = summed(share, group) + total
         out = summed(seen * share, group) + out
     assert isinstance(out, Tensor) and isinstance(total, Tensor)
-    return out.div_(total).view(shape)
+    return out.div_(total).view(shape).to(q.dtype)
 
 
 def attended(q: Tensor, k: Tensor, v: Tensor, mask: Mask, softcap: float | None) -> tuple[Tensor, Tensor]:

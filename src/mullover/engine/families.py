@@ -49,7 +49,12 @@ def check(config: Any, where: str) -> None:
     if family not in FAMILIES:
         own = ", and code of its own is never run" if config.get("auto_map") else ""
         raise OptionError(f"{where} is of the family {family!r}, which the engine does not run{own}; {_there_are()}")
+    layers = config.get("num_hidden_layers", config.get("n_layer", 1))
+    if not isinstance(layers, int) or layers < 1:
+        raise OptionError(f"{where} has num_hidden_layers {layers!r} in its config.json; it must be at least 1")
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(rope, dict):
+        raise OptionError(f"{where} has the rope {str(rope)[:40]!r} in its config.json; it must be an object")
     for one in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
         kind = one.get("rope_type", one.get("type", "default"))
         if kind in MOVING:

@@ -36,7 +36,7 @@ class Fused(HuggingFace):
         self._head = Linear(model.lm_head.weight.data, None)
         self._whole: Whole | None = None
         self._like = model.lm_head.weight.data[:0]  # by which a rotary embedding knows type and device
-        self._turns = (self._like, self._like)  # of positions that were seen so far
+        self._rotations = (self._like, self._like)  # of positions that were seen so far
 
     def allocate(self, blocks: int, size: int) -> Reader | Grouper:
         self._whole = None
@@ -81,13 +81,13 @@ class Fused(HuggingFace):
         heads, width = self._shapes[0]
         queries, half = self._queries, width // 2
         x = model.embed_tokens(plan.tokens)
-        cos, sin = self._turning(plan.positions)
+        cos, sin = self._rotation(plan.positions)
         if self._whole is not None and self._whole.takes(plan):
             return self._whole(plan, x, (cos, sin))
         if cache.kernels is not None:
             return self._by_kernels(cache.kernels, plan, x, (cos, sin))
         sin = torch.cat((-sin[..., :half], sin[..., half:]), -1)
-        scale = cos.new_full((queries + heads, 1), 1.0)  # of scores; put into the turning of the queries
+        scale = cos.new_full((queries + heads, 1), 1.0)  # of scores; put into the rotation of the queries
         scale[:queries] = width**-0.5
         cos, sin = cos.unsqueeze(1) * scale, sin.unsqueeze(1) * scale  # (T, heads, width)
         for i, layer in enumerate(self._layers_joined):
@@ -104,33 +104,33 @@ class Fused(HuggingFace):
             x = layer.down.added(x, F.silu(gate).mul_(up))
         return rms(x, model.norm.weight, eps)
 
-    def _turning(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def _rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """(T, width) cosines and sines, looked up where they depend on the position alone."""
-        turn = self.model.model.rotary_emb
-        if getattr(turn, "rope_type", "") not in STATIC:
-            cos, sin = turn(self._like, positions.unsqueeze(0))
+        rotary = self.model.model.rotary_emb
+        if getattr(rotary, "rope_type", "") not in STATIC:
+            cos, sin = rotary(self._like, positions.unsqueeze(0))
             return cos[0].contiguous(), sin[0].contiguous()
-        known, wanted = len(self._turns[0]), int(positions.max()) + 1
+        known, wanted = len(self._rotations[0]), int(positions.max()) + 1
         if wanted > known:
             some = torch.arange(max(2 * known, wanted, 512), device=self.device)
-            cos, sin = turn(self._like, some.unsqueeze(0))
-            self._turns = cos[0].contiguous(), sin[0].contiguous()
-        return self._turns[0].index_select(0, positions), self._turns[1].index_select(0, positions)
+            cos, sin = rotary(self._like, some.unsqueeze(0))
+            self._rotations = cos[0].contiguous(), sin[0].contiguous()
+        return self._rotations[0].index_select(0, positions), self._rotations[1].index_select(0, positions)
 
-    def _by_kernels(self, kernels: Kernels, plan: Plan, x: Tensor, turning: tuple[Tensor, Tensor]) -> Tensor:
+    def _by_kernels(self, kernels: Kernels, plan: Plan, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
         """The same, where nothing but the matrix products and the runs of tokens is left to torch."""
         cache, eps, queries = self.cache, self._eps, self._queries
         assert cache is not None
         heads, width = self._shapes[0]
         places = (plan.writes, plan.blocks, plan.slots)
         for i, layer in enumerate(self._layers_joined):
-            qkv = layer.qkv(kernels.norm(x, layer.before, eps)).view(len(x), -1, width)
-            kernels.turn(qkv, turning, layer.norms, cache.layers[i], places, width**-0.5, eps)
+            qkv = layer.qkv(kernels.rms_norm(x, layer.before, eps)).view(len(x), -1, width)
+            kernels.rotate(qkv, rotation, layer.norms, cache.layers[i], places, width**-0.5, eps)
             q, k, v = qkv[:, :queries], qkv[:, queries : queries + heads], qkv[:, queries + heads :]
             seen = cache.seen(i, q, k, v, 1.0, None, layer.window)
-            x = layer.out.added(x, seen.view(len(x), -1))
-            x = layer.down.added(x, kernels.gated(layer.gate_up(kernels.norm(x, layer.after, eps))))
-        return kernels.norm(x, self.model.model.norm.weight, eps)
+            x = layer.out.added(x, seen.flatten(1))
+            x = layer.down.added(x, kernels.swiglu(layer.gate_up(kernels.rms_norm(x, layer.after, eps))))
+        return kernels.rms_norm(x, self.model.model.norm.weight, eps)
 
 
 def rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:

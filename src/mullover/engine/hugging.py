@@ -66,9 +66,9 @@ class HuggingFace:
         finally:
             self.cache.plan, self._hidden = None, None
 
-    def wipe(self, blocks: Sequence[int]) -> None:
+    def wipe(self, places: Sequence[tuple[int, int]]) -> None:
         assert self.cache is not None
-        self.cache.wipe(blocks)
+        self.cache.wipe(places)
 
     def swap(self, weights: Mapping[str, Tensor]) -> None:
         state = self.model.state_dict()

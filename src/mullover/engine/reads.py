@@ -22,13 +22,6 @@ class Reads:
     ends: Tensor  # (U,) where in the block it sees no further
     positions: Tensor  # (queries,)
 
-    @classmethod
-    def of_one_block(cls, queries: int, seen: int) -> "Reads":
-        """All queries see the first `seen` slots of block 0."""
-        tiles, entries = [[0, 0], [1, queries]], [[0, 0, 0, 0], [0, 0, 0, queries]]
-        told = (tiles, entries, [*range(queries)], [seen] * queries, [seen] * queries)
-        return cls(*(torch.tensor(one, dtype=torch.int32) for one in told))
-
 
 class Reader:
     """Reads of one step after another. Where every query only saw one token more, those of the last step are kept."""

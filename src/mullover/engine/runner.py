@@ -38,8 +38,8 @@ class Runner(Protocol):
         """Prefill and decode in one: read the plan's tokens, leave their states in the plan's slots."""
         ...
 
-    def wipe(self, blocks: Sequence[int]) -> None:
-        """Zero the states of blocks that hold no numbers."""
+    def wipe(self, places: Sequence[tuple[int, int]]) -> None:
+        """Zero the states of blocks that hold no numbers, each from a slot on: (block, slot)."""
         ...
 
     def swap(self, weights: Mapping[str, Tensor]) -> None:

@@ -12,7 +12,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mullover.engine.kernels import Kernels, kernels
+from mullover.engine.compiling import kernels
+from mullover.engine.kernels import Kernels
 from mullover.engine.rules import Bias
 from mullover.engine.sequence import Drawn, Live
 from mullover.engine.text import Vocabulary
@@ -121,7 +122,11 @@ def _warm(biased: Tensor, norm: Tensor | None, live: Sequence[Live]) -> tuple[Te
     samplings = [one.request.sampling for one in live]
     scaled = biased
     if any(sampling.temperature != 1 for sampling in samplings):
-        scaled = biased / _column([sampling.temperature for sampling in samplings], biased)
+        top = biased.amax(-1, keepdim=True)  # taken off first, so that nothing overflows however cold it is
+        coldest = torch.finfo(biased.dtype).tiny
+        heat = _column([max(sampling.temperature, coldest) for sampling in samplings], biased)
+        top = torch.where(top.isfinite() & (heat != 1), top, 0.0)
+        scaled = (biased - top) / heat
         norm = None
     cut = [i for i, s in enumerate(samplings) if s.top_k or s.top_p < 1 or s.min_p > 0]
     if cut:

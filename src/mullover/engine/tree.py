@@ -144,13 +144,13 @@ class Tree:
         self._step(sitter, child, 1)
         return True
 
-    def alone(self, sitter: Sitter) -> list[int]:
-        """The blocks that lead to where it stands and that nobody else needs."""
-        found, node = list[int](), sitter.tip
+    def alone(self, sitter: Sitter) -> list[tuple[int, int]]:
+        """(block, slot): of each block that leads to where it stands, the slot from which nobody else needs it."""
+        found, node = dict[int, int](), sitter.tip
         while node is not None and node.block >= 0 and node.users == 1:
-            found.append(node.block)
+            found[node.block] = node.start  # the last one told is the first in its block
             node = node.parent
-        return found
+        return [*found.items()]
 
     def idle(self, node: Node | None) -> int:
         """Blocks that lead to a node and that no live sequence needs until now."""

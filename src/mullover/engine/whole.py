@@ -55,6 +55,7 @@ class Whole:
         self._kept = list[Tensor]()  # what the table points at
         rows = [self._row(layer, cache) for layer, cache in zip(layers, caches, strict=True)]
         self._table = torch.tensor(rows, dtype=torch.int64)
+        assert self._table.shape[1] == kernels.layer_words
 
     @staticmethod
     def fits(kernels: Kernels, layers: Sequence[Layer]) -> bool:
@@ -73,12 +74,12 @@ class Whole:
     def takes(self, plan: Plan) -> bool:
         return not plan.spans and plan.rows <= ROWS
 
-    def __call__(self, plan: Plan, x: Tensor, turning: tuple[Tensor, Tensor]) -> Tensor:
+    def __call__(self, plan: Plan, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
         """(T, hidden): the last hidden states, normed.
 
         Args:
             x: (T, hidden) embeddings, which are overwritten.
-            turning: cosines and sines, (T, width) each.
+            rotation: cosines and sines, (T, width) each.
         """
         assert isinstance(plan.reads, Reads)
         s = self._shape
@@ -86,7 +87,7 @@ class Whole:
         room = x.new_empty(padded * (max(s.hidden, seen) + 2 * seen + 2 * s.heads * s.width + s.inner))
         places = (plan.writes, plan.blocks, plan.slots)
         self._kernels.whole(
-            x, self._table, self._depth, self._norm, turning, plan.reads, places, room,
+            x, self._table, self._depth, self._norm, rotation, plan.reads, places, room,
             (s.hidden, s.inner, s.queries, s.heads, s.width), s.eps,
         )  # fmt: skip
         return x

@@ -4,6 +4,7 @@ import sys
 import warnings
 import weakref
 from dataclasses import dataclass
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,10 @@ def engine(folder: Folder, settings: Settings) -> Engine:
     model = _model(folder, dtype).to(device)
     if words.size > (size := int(model.get_output_embeddings().weight.shape[0])):
         raise OptionError(f"{folder.path} has {words.size} tokens and a model of {size}; its tokenizer is another's")
-    runner = Fused(model) if Fused.fits(model) else HuggingFace(model)
+    try:
+        runner = Fused(model) if Fused.fits(model) else HuggingFace(model)
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise OptionError(f"{folder.path} cannot compute a token; its config.json is wrong: {_first(error)}") from None
     size = memory.default(device) if settings.kv_memory is None else settings.kv_memory
     wide = device.type == "cuda"
     return Engine(runner, words, memory=size, most=512 if wide else 256, chunk=8192 if wide else 512)
@@ -90,7 +94,9 @@ def _device(name: str | None) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise OptionError(f"device is {name[:40]!r}: {str(error).splitlines()[0][:200]}") from None
+        raise OptionError(f"device is {name[:40]!r}: {_first(error)}") from None
+    if device.type == "meta":
+        raise OptionError("device is 'meta', which computes nothing; write cpu or cuda")
     return device
 
 
@@ -101,6 +107,8 @@ def _model(folder: Folder, dtype: torch.dtype) -> Any:
 
     if not (sys.stderr and sys.stderr.isatty()):
         logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
+    told_until_now = logging.get_verbosity()  # type: ignore[no-untyped-call,unused-ignore]
+    logging.set_verbosity(CRITICAL)  # type: ignore[no-untyped-call,unused-ignore]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -111,11 +119,29 @@ def _model(folder: Folder, dtype: torch.dtype) -> Any:
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are told below, by name
             )
     except Exception as error:  # noqa: BLE001  the library raises whatever went wrong; the user hears the first line
-        first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise OptionError(f"cannot load {folder.path}: {first}") from None
+        raise OptionError(f"cannot load {folder.path}: {_first(error)}") from None
+    finally:
+        logging.set_verbosity(told_until_now)  # type: ignore[no-untyped-call,unused-ignore]
     model, told = found
     if missing := sorted(told.get("missing_keys", ())):
         raise OptionError(f"{folder.path} lacks weights: {', '.join(missing[:3])}; its files are not complete")
+    if wrong := sorted(str(one[0]) for one in told.get("mismatched_keys", ())):
+        raise OptionError(f"{folder.path} has weights of other sizes than its config.json: {', '.join(wrong[:3])}")
+    broken = [name for name, weight in model.named_parameters() if not _finite(weight)]
+    if broken:
+        raise OptionError(f"{folder.path} has weights that are no finite numbers: {', '.join(broken[:3])}")
     return model
+
+
+def _finite(weight: torch.Tensor) -> bool:
+    low, high = weight.detach().aminmax()  # which are NaN if one of them is
+    return bool(torch.isfinite(low) and torch.isfinite(high))
+
+
+def _first(error: Exception) -> str:
+    """What a library says went wrong, in one line: its first two, as the second often holds the reason."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    return f"{type(error).__name__}: {' '.join(lines[:2])}"[:300]
