@@ -11,7 +11,7 @@ from mullover.engine.packed import LARGE, Linear
 from mullover.engine.plan import Plan
 from mullover.engine.reads import Reads
 
-ROWS = 128  # more than these are multiplied faster by torch
+ROWS = 256  # more than these are multiplied faster by torch
 
 
 @dataclass(frozen=True, slots=True)
