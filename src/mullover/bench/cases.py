@@ -127,7 +127,7 @@ def many_problems(
     tell: Tell,
     *,
     problems: Problems | None = None,
-    sizes: Sequence[int] = (32, 64, 128),
+    sizes: Sequence[int] = (8, 16, 32, 64, 128),
 ) -> list[Row]:
     """Many prompts and samples of all lengths; only wanted tokens count."""
     some = problems or Problems.drawn(bed)

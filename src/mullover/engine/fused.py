@@ -76,16 +76,48 @@ class Fused(HuggingFace):
 
     def _through(self, plan: Plan) -> Tensor:
         """(T, width) last hidden states."""
-        model, cache, eps = self.model.model, self.cache, self._eps
+        assert self.cache is not None
+        x, rotation = self.model.model.embed_tokens(plan.tokens), self._rotation(plan.positions)
+        if self._whole is not None and self._whole.takes(plan):
+            return self._whole(plan, x, rotation)
+        if self.cache.kernels is not None:
+            return self._by_kernels(self.cache.kernels, plan, x, rotation)
+        return self._by_torch(x, rotation)
+
+    def _rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """(T, width) cosines and sines, looked up where they depend on the position alone."""
+        rotary = self.model.model.rotary_emb
+        if getattr(rotary, "rope_type", "") not in STATIC:
+            cos, sin = rotary(self._like, positions.unsqueeze(0))
+            return cos[0].contiguous(), sin[0].contiguous()
+        known, wanted = len(self._rotations[0]), int(positions.max()) + 1
+        if wanted > known:
+            some = torch.arange(max(2 * known, wanted, 512), device=self.device)
+            cos, sin = rotary(self._like, some.unsqueeze(0))
+            self._rotations = cos[0].contiguous(), sin[0].contiguous()
+        return self._rotations[0].index_select(0, positions), self._rotations[1].index_select(0, positions)
+
+    def _by_kernels(self, kernels: Kernels, plan: Plan, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+        """Through all layers, where the matrix products and the runs of tokens are left to torch."""
+        cache, eps, queries = self.cache, self._eps, self._queries
         assert cache is not None
         heads, width = self._shapes[0]
-        queries, half = self._queries, width // 2
-        x = model.embed_tokens(plan.tokens)
-        cos, sin = self._rotation(plan.positions)
-        if self._whole is not None and self._whole.takes(plan):
-            return self._whole(plan, x, (cos, sin))
-        if cache.kernels is not None:
-            return self._by_kernels(cache.kernels, plan, x, (cos, sin))
+        places = (plan.writes, plan.blocks, plan.slots)
+        for i, layer in enumerate(self._layers_joined):
+            qkv = layer.qkv(kernels.rms_norm(x, layer.before, eps)).view(len(x), -1, width)
+            kernels.rotate(qkv, rotation, layer.norms, cache.layers[i], places, width**-0.5, eps)
+            q, k, v = qkv[:, :queries], qkv[:, queries : queries + heads], qkv[:, queries + heads :]
+            seen = cache.seen(i, q, k, v, 1.0, None, layer.window)
+            x = layer.out.added(x, seen.flatten(1))
+            x = layer.down.added(x, kernels.swiglu(layer.gate_up(kernels.rms_norm(x, layer.after, eps))))
+        return kernels.rms_norm(x, self.model.model.norm.weight, eps)
+
+    def _by_torch(self, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+        """The same without kernels."""
+        cache, eps, queries, (cos, sin) = self.cache, self._eps, self._queries, rotation
+        assert cache is not None
+        heads, width = self._shapes[0]
+        half = width // 2
         sin = torch.cat((-sin[..., :half], sin[..., half:]), -1)
         scale = cos.new_full((queries + heads, 1), 1.0)  # of scores; put into the rotation of the queries
         scale[:queries] = width**-0.5
@@ -102,35 +134,7 @@ class Fused(HuggingFace):
             x = layer.out.added(x, seen.flatten(1))
             gate, up = layer.gate_up(rms(x, layer.after, eps)).chunk(2, -1)
             x = layer.down.added(x, F.silu(gate).mul_(up))
-        return rms(x, model.norm.weight, eps)
-
-    def _rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """(T, width) cosines and sines, looked up where they depend on the position alone."""
-        rotary = self.model.model.rotary_emb
-        if getattr(rotary, "rope_type", "") not in STATIC:
-            cos, sin = rotary(self._like, positions.unsqueeze(0))
-            return cos[0].contiguous(), sin[0].contiguous()
-        known, wanted = len(self._rotations[0]), int(positions.max()) + 1
-        if wanted > known:
-            some = torch.arange(max(2 * known, wanted, 512), device=self.device)
-            cos, sin = rotary(self._like, some.unsqueeze(0))
-            self._rotations = cos[0].contiguous(), sin[0].contiguous()
-        return self._rotations[0].index_select(0, positions), self._rotations[1].index_select(0, positions)
-
-    def _by_kernels(self, kernels: Kernels, plan: Plan, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-        """The same, where nothing but the matrix products and the runs of tokens is left to torch."""
-        cache, eps, queries = self.cache, self._eps, self._queries
-        assert cache is not None
-        heads, width = self._shapes[0]
-        places = (plan.writes, plan.blocks, plan.slots)
-        for i, layer in enumerate(self._layers_joined):
-            qkv = layer.qkv(kernels.rms_norm(x, layer.before, eps)).view(len(x), -1, width)
-            kernels.rotate(qkv, rotation, layer.norms, cache.layers[i], places, width**-0.5, eps)
-            q, k, v = qkv[:, :queries], qkv[:, queries : queries + heads], qkv[:, queries + heads :]
-            seen = cache.seen(i, q, k, v, 1.0, None, layer.window)
-            x = layer.out.added(x, seen.flatten(1))
-            x = layer.down.added(x, kernels.swiglu(layer.gate_up(kernels.rms_norm(x, layer.after, eps))))
-        return kernels.rms_norm(x, self.model.model.norm.weight, eps)
+        return rms(x, self.model.model.norm.weight, eps)
 
 
 def rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:

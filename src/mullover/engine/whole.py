@@ -93,7 +93,7 @@ class Whole:
         return x
 
     def _row(self, layer: Layer, cache: Tensor) -> list[int]:
-        """As struct Layer of kernels.c."""
+        """As struct Layer of native/layers.c."""
         gate, up = layer.gate_up.weight.chunk(2)
         lanes = self._kernels.lanes
         both = torch.stack((gate.view(-1, lanes, gate.shape[1]), up.view(-1, lanes, up.shape[1])), 1).flatten(0, 2)
