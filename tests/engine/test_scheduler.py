@@ -525,6 +525,17 @@ class TestFailures:
             compared += 1
         assert compared
 
+    def test_what_was_cached_under_another_adapter_is_not_found(self) -> None:
+        engine = engine_of(Table(ROWS))
+        prompt = random_ids(3, 20, 26)
+        paid = list[tuple[int, int]]()
+        for adapter in ("", "", "other", "other", ""):
+            request = ask(prompt, 1, max_tokens=1)
+            request.adapter = adapter
+            (sample,) = run(engine, [request])[0]
+            paid.append((sample.usage.prompt_tokens, sample.usage.cached_tokens))
+        assert paid == [(20, 0), (1, 19), (20, 0), (1, 19), (1, 19)]
+
     def test_memory_that_nobody_wrote_to_is_never_seen(self) -> None:
         runner, plain = pair("llama")
         engine = engine_of(runner)

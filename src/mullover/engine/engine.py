@@ -66,7 +66,7 @@ class Engine:
         """Advance what can be. False: nothing could be, since nobody waits or all deliveries are unread."""
         if self._swaps and not self.scheduler.live and not self.scheduler.put_off:
             self._swap()
-        work = self.scheduler.work((self._epoch, ""))
+        work = self.scheduler.work(self._epoch)
         for one, error in work.failed:
             one.request.live.discard(one)
             self._deliver({one.request: [one.failed(error)]})

@@ -33,7 +33,7 @@ class Request:
     texts: tuple[tuple[int, ...], ...] = ()  # to be scored: then there are no samples
     hidden: bool = False  # of scored texts, the last hidden state of each is wanted too
     opened: bool = False  # reasoning has begun in the prompt
-    adapter: str = ""
+    adapter: str = ""  # what is cached under another one is not found; no runner here has any yet
     context: int = 1 << 62  # tokens a sequence may reach
     order: int = 0  # of arrival
     told: int = 0  # deliveries; only the engine counts here

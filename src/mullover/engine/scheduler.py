@@ -54,8 +54,12 @@ class Scheduler:
         one.placed, one.again = 0, True
         self.put_off.append(one)
 
-    def work(self, key: tuple[int, str]) -> Work:
-        """Whoever is due, with places in the tree for what will be computed; new ones as room allows."""
+    def work(self, epoch: int) -> Work:
+        """Whoever is due, with places in the tree for what will be computed; new ones as room allows.
+
+        Args:
+            epoch: only what was cached in this one is found.
+        """
         work, placed = Work(), list[Placed]()
         budget = self.chunk  # tokens of runs; what grows by one token is always taken
         for old in [*self.live]:
@@ -69,6 +73,7 @@ class Scheduler:
             and not self._has_one_alone()
             and (one := self._next(held)) is not None
         ):
+            key = (epoch, one.request.adapter)
             if self._meets(one, key, reading):
                 held.add(one.request)
                 self._back(one)
