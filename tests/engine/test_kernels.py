@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -320,6 +321,10 @@ class TestCompiling:
         found = compiling.compiler()
         if found is None:
             pytest.skip("no C compiler, or no Linux: there are no kernels")
+        try:
+            compiling.compiled(found)
+        except subprocess.SubprocessError:
+            pytest.skip("the C compiler cannot compile them: there are no kernels")
         return found
 
 
