@@ -12,9 +12,8 @@ from mullover.api import as_prompt
 from mullover.cli import say
 from mullover.cli.options import Chosen, chosen, signed
 from mullover.cli.output import clean, ledger, print_json
-from mullover.cli.progress import patient
+from mullover.cli.progress import waited_for
 from mullover.errors import ModelError, OptionError
-from mullover.openers import open_model
 from mullover.running import Run, run
 from mullover.types import Answer, Model, Prompt
 
@@ -32,8 +31,7 @@ def ask(words: Sequence[str], question: str, json: bool, **given: Any) -> int:
     """Answer, keep, print."""
     picked = chosen(given)
     prompt = as_prompt(asked(question), picked.kind or "text", picked.system)  # type: ignore[arg-type]
-    with patient(f"opening {clean(picked.model or 'the model')[:200]}"):
-        model = open_model(picked.model)
+    model = waited_for(picked.model)
     if any(getattr(value, "of_task", False) for value in picked.options.values()):
         raise OptionError("the scorer `oracle` grades by a task's answers; with ask write oracle:TRUTH")
     started = time.time()

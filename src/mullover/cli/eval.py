@@ -14,10 +14,9 @@ import typer
 from mullover.cli import say
 from mullover.cli.options import chosen, signed
 from mullover.cli.output import clean, ledger, print_json
-from mullover.cli.progress import Progress, patient
+from mullover.cli.progress import Progress, waited_for
 from mullover.errors import OptionError
 from mullover.evaluate.evaluate import Plan, Result, evaluate
-from mullover.openers import open_model
 from mullover.tasks import load
 
 OWN = {
@@ -50,8 +49,7 @@ def run_eval(
     if concurrency < 1:
         raise OptionError(f"--concurrency is {concurrency}; it must be at least 1")
     picked = chosen(given)
-    with patient(f"opening {clean(picked.model or 'the model')[:200]}"):
-        model = open_model(picked.model)
+    model = waited_for(picked.model)
     problems = load(task, data=data, kind=picked.kind)  # type: ignore[arg-type]
     plan = Plan(
         task=problems,

@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+from mullover.cli.output import clean
+from mullover.openers import open_model
+from mullover.types import Model
+
 EVERY = 2.0  # seconds between plain lines
 
 
@@ -26,6 +30,12 @@ def patient(what: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def waited_for(spec: str | None) -> Model:
+    """The model of `--model`, opened."""
+    with patient(f"opening {clean(spec or 'the model')[:200]}"):
+        return open_model(spec)
 
 
 class Progress:

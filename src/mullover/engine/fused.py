@@ -47,7 +47,7 @@ class Fused(HuggingFace):
     def swap(self, weights: Mapping[str, Tensor]) -> None:
         super().swap(weights)
         for layer in self._layers_joined:
-            for linear in (layer.qkv, layer.out, layer.gate_up, layer.down):
+            for linear in layer.linears:
                 linear.repack()
         self._head.repack()
         self._lay_out()
@@ -102,7 +102,7 @@ class Fused(HuggingFace):
         cache, eps, queries = self.cache, self._eps, self._queries
         assert cache is not None
         heads, width = self._shapes[0]
-        places = (plan.writes, plan.blocks, plan.slots)
+        places = plan.places
         for i, layer in enumerate(self._layers_joined):
             qkv = layer.qkv(kernels.rms_norm(x, layer.before, eps)).view(len(x), -1, width)
             kernels.rotate(qkv, rotation, layer.norms, cache.layers[i], places, width**-0.5, eps)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mullover.engine.reads import went_on
+from mullover.engine.reads import Steady
 from mullover.engine.tree import Node
 from mullover.engine.work import Row
 
@@ -54,19 +54,14 @@ class Shared:
 Alone = tuple[Node, int, int]  # a node, the only query that reads it, and how many of its tokens that sees
 
 
-class Grouper:
+class Grouper(Steady):
     """Groups of one step after another. Where every query only saw one token more, those of the last step are kept."""
 
     def __init__(self, size: int, device: torch.device) -> None:
+        super().__init__()
         self.size, self.device = size, device
-        self._version = -1  # of the tree
-        self._places: list[tuple[Node, int]] = []
         self._groups: tuple[Group, ...] = ()
         self._entries: Tensor | None = None  # of the first group: where each query's own block is
-
-    def forget(self) -> None:
-        """The tree is another one."""
-        self._places = []
 
     def of(self, rows: Sequence[Row], version: int) -> tuple[Group, ...]:
         """Every block that the queries may see.
@@ -74,9 +69,8 @@ class Grouper:
         Args:
             version: of the tree; equal for two steps between which it changed only where nodes grow in place.
         """
-        places = [(row.node, row.offset) for row in rows]
-        if self._entries is not None and version == self._version and went_on(rows, self._places):
-            slots = torch.tensor([node.start + offset - 1 for node, offset in places], device=self.device)
+        if self.went_on(rows, version) and self._entries is not None:
+            slots = torch.tensor([row.node.start + row.offset - 1 for row in rows], device=self.device)
             hidden = self._groups[0].hidden
             assert hidden is not None
             hidden[self._entries, 0, slots] = 0
@@ -85,7 +79,6 @@ class Grouper:
         else:
             self._groups = groups_of(rows, self.size, self.device)
             self._entries = self._tips(rows)
-        self._version, self._places = version, places
         return self._groups
 
     def _tips(self, rows: Sequence[Row]) -> Tensor | None:

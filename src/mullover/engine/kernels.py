@@ -24,6 +24,18 @@ SIGNATURES = {
 }
 
 
+Places = tuple[Tensor | None, Tensor, Tensor]  # which tokens are new (None: all), and the block and slot of each
+
+
+def _reads(reads: Reads) -> tuple[int, ...]:
+    tables = (reads.tiles, reads.entries, reads.rows, reads.ends, reads.positions)
+    return *(one.data_ptr() for one in tables), len(reads.tiles) - 1
+
+
+def _pointers(*tensors: Tensor | None) -> tuple[int | None, ...]:
+    return tuple([None if one is None else one.data_ptr() for one in tensors])
+
+
 class Kernels:
     """All tensors are float32 on a CPU, close together but for rows of `q`."""
 
@@ -50,9 +62,7 @@ class Kernels:
         heads = cache.shape[1]
         out = q.new_empty(q.shape)
         self._calls.attend(
-            q.data_ptr(), cache.data_ptr(), out.data_ptr(),
-            reads.tiles.data_ptr(), reads.entries.data_ptr(), reads.rows.data_ptr(), reads.ends.data_ptr(),
-            reads.positions.data_ptr(), len(reads.tiles) - 1, q.stride(0), heads, queries // heads, width,
+            *_pointers(q, cache, out), *_reads(reads), q.stride(0), heads, queries // heads, width,
             window or 0, softcap or 0.0, torch.get_num_threads(),
         )  # fmt: skip
         return out
@@ -79,19 +89,15 @@ class Kernels:
         norm: Tensor,
         rotation: tuple[Tensor, Tensor],
         reads: Reads,
-        places: tuple[Tensor | None, Tensor, Tensor],
+        places: Places,
         room: Tensor,
         shape: Sequence[int],
         eps: float,
     ) -> None:
         """All layers of a model, over single tokens; see `whole.Whole`."""
-        writes, blocks, slots = places
         self._calls.whole(
-            x.data_ptr(), layers.data_ptr(), depth, norm.data_ptr(), rotation[0].data_ptr(), rotation[1].data_ptr(),
-            reads.tiles.data_ptr(), reads.entries.data_ptr(), reads.rows.data_ptr(), reads.ends.data_ptr(),
-            reads.positions.data_ptr(), len(reads.tiles) - 1, None if writes is None else writes.data_ptr(),
-            blocks.data_ptr(), slots.data_ptr(), len(blocks), room.data_ptr(), len(x), *shape, eps,
-            torch.get_num_threads(),
+            *_pointers(x, layers), depth, *_pointers(norm, *rotation), *_reads(reads), *_pointers(*places),
+            len(places[1]), room.data_ptr(), len(x), *shape, eps, torch.get_num_threads(),
         )  # fmt: skip
 
     def log_sums(self, logits: Tensor) -> Tensor:
@@ -116,7 +122,7 @@ class Kernels:
         rotation: tuple[Tensor, Tensor],
         norms: tuple[Tensor, Tensor] | None,
         cache: Tensor,
-        places: tuple[Tensor | None, Tensor, Tensor],
+        places: Places,
         scale: float,
         eps: float,
     ) -> None:
@@ -126,13 +132,9 @@ class Kernels:
             qkv: (tokens, query heads + 2 * heads, width).
             rotation: cosines and sines, (tokens, width) each.
             norms: weights of the norms of queries and of keys, before they are rotated.
-            places: which tokens are new (None: all), and the block and slot of each of these.
         """
         heads, width = cache.shape[1], cache.shape[4]
-        writes, blocks, slots = places
         self._calls.rotate(
-            qkv.data_ptr(), rotation[0].data_ptr(), rotation[1].data_ptr(),
-            *((None, None) if norms is None else (norms[0].data_ptr(), norms[1].data_ptr())), cache.data_ptr(),
-            None if writes is None else writes.data_ptr(), blocks.data_ptr(), slots.data_ptr(), len(qkv), len(blocks),
+            *_pointers(qkv, *rotation, *(norms or (None, None)), cache, *places), len(qkv), len(places[1]),
             qkv.shape[1] - 2 * heads, heads, width, scale, eps, torch.get_num_threads(),
         )  # fmt: skip

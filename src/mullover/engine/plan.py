@@ -60,6 +60,10 @@ class Plan:
     spans: tuple[Span, ...]
     masks: dict[tuple[int, int | None], Mask] = field(default_factory=dict)  # by (group, sliding window)
 
+    @property
+    def places(self) -> tuple[Tensor | None, Tensor, Tensor]:
+        return self.writes, self.blocks, self.slots
+
     def mask(self, index: int, window: int | None, each: int, dtype: torch.dtype) -> Mask:
         """Of one group; keys that are `window` tokens or more before their query are hidden too.
 

@@ -23,19 +23,36 @@ class Reads:
     positions: Tensor  # (queries,)
 
 
-class Reader:
-    """Reads of one step after another. Where every query only saw one token more, those of the last step are kept."""
+class Steady:
+    """Remembers the queries of the last step, to tell whether the next ones are the same, each a token further."""
 
     def __init__(self) -> None:
         self._version = -1  # of the tree
         self._places: list[tuple[Node, int]] = []
-        self._reads: Reads | None = None
-        self._tips = torch.empty(0)  # the reader of each query's own block
-        self._one = torch.ones(1, dtype=torch.int32)
 
     def forget(self) -> None:
         """The tree is another one."""
         self._places = []
+
+    def went_on(self, rows: Sequence[Row], version: int) -> bool:
+        """Are these the queries of the last step, each one token further in its node? They are the last from now on."""
+        same = version == self._version and len(rows) == len(self._places) > 0
+        same = same and all(
+            row.new and row.node is node and row.offset == offset + 1
+            for row, (node, offset) in zip(rows, self._places, strict=True)
+        )
+        self._version, self._places = version, [(row.node, row.offset) for row in rows]
+        return same
+
+
+class Reader(Steady):
+    """Reads of one step after another. Where every query only saw one token more, those of the last step are kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reads: Reads | None = None
+        self._tips = torch.empty(0)  # the reader of each query's own block
+        self._one = torch.ones(1, dtype=torch.int32)
 
     def of(self, rows: Sequence[Row], version: int) -> Reads:
         """Every block that the queries may see.
@@ -43,21 +60,12 @@ class Reader:
         Args:
             version: of the tree; equal for two steps between which it changed only where nodes grow in place.
         """
-        if self._reads is not None and version == self._version and went_on(rows, self._places):
+        if self.went_on(rows, version) and self._reads is not None:
             self._reads.ends.index_add_(0, self._tips, self._one.expand(len(rows)))
             self._reads.positions.add_(1)
         else:
             self._reads, self._tips = reads_of(rows)
-        self._version, self._places = version, [(row.node, row.offset) for row in rows]
         return self._reads
-
-
-def went_on(rows: Sequence[Row], places: Sequence[tuple[Node, int]]) -> bool:
-    """Are these the queries of the last step, each one token further in its node?"""
-    return len(rows) == len(places) and all(
-        row.new and row.node is node and row.offset == offset + 1
-        for row, (node, offset) in zip(rows, places, strict=True)
-    )
 
 
 def reads_of(rows: Sequence[Row]) -> tuple[Reads, Tensor]:

@@ -43,10 +43,6 @@ def draw(logits: Tensor, live: Sequence[Live], vocabulary: Vocabulary) -> list[D
     possible = [True] * len(live) if biased is logits else (biased.amax(-1) > -math.inf).tolist()
     found = []
     for i, one in enumerate(live):
-        if finite[i] and possible[i] and one.rules is None and not one.request.sampling.distinct_first:
-            row = alternatives.get(i, ())
-            found.append(Drawn(ids[i], min(logprobs[i], 0.0), min(drawn[i], 0.0), row, signals.get(i, ())))
-            continue
         forced = one.rules is not None and one.rules.forced(one.spoken.inside) is not None
         if not finite[i]:
             found.append(Drawn(0, error="the model's logits are no finite numbers", broken=True))

@@ -85,7 +85,7 @@ class Whole:
         s = self._shape
         padded, seen = -(-len(x) // 8) * 8, s.queries * s.width
         room = x.new_empty(padded * (max(s.hidden, seen) + 2 * seen + 2 * s.heads * s.width + s.inner))
-        places = (plan.writes, plan.blocks, plan.slots)
+        places = plan.places
         self._kernels.whole(
             x, self._table, self._depth, self._norm, rotation, plan.reads, places, room,
             (s.hidden, s.inner, s.queries, s.heads, s.width), s.eps,

@@ -3,17 +3,6 @@
 
 #define SHARED 6  // query vectors of a block from which they are computed side by side
 
-// The largest of a block's numbers and `top`; not NaN unless that is.
-INLINE float most(const float *x, float top) {
-    float best[LANES];
-    for (int i = 0; i < LANES; i++) best[i] = top;
-    for (int j = 0; j < BLOCK; j += LANES)
-        for (int i = 0; i < LANES; i++) best[i] = x[j + i] > best[i] ? x[j + i] : best[i];
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; i++) best[i] = best[i + half] > best[i] ? best[i + half] : best[i];
-    return best[0];
-}
-
 typedef struct {
     const float *q;
     float *out, *peak, *total;  // out: not yet divided by `total`
@@ -35,7 +24,7 @@ INLINE void read_alone(const Query *one, const float *keys, const float *values,
     for (num j = one->from; j < one->to; j++) scores[j] = dot(one->q, keys + j * width, width);
     if (cap > 0)
         for (num j = one->from; j < one->to; j++) scores[j] = cap * tanhf(scores[j] / cap);
-    float top = most(scores, *one->peak);
+    float top = most(scores, BLOCK, *one->peak);
     if (top > *one->peak) shrink(one, top, width);
     for (num j = 0; j < BLOCK; j++) sum += scores[j] = exp_of(scores[j] - top);
     *one->total += sum;

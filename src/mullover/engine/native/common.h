@@ -38,6 +38,19 @@ INLINE float dot(const float *a, const float *b, num width) {
     return sum;
 }
 
+// The largest of these numbers and `top`; not NaN unless that is.
+INLINE float most(const float *x, num size, float top) {
+    float best[LANES];
+    num j = 0;
+    for (int i = 0; i < LANES; i++) best[i] = top;
+    for (; j + LANES <= size; j += LANES)
+        for (int i = 0; i < LANES; i++) best[i] = x[j + i] > best[i] ? x[j + i] : best[i];
+    for (; j < size; j++) best[0] = x[j] > best[0] ? x[j] : best[0];
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) best[i] = best[i + half] > best[i] ? best[i + half] : best[i];
+    return best[0];
+}
+
 // One pass of attention: its arguments are those of `attend`.
 typedef struct {
     const float *q, *cache;

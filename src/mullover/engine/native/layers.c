@@ -1,9 +1,12 @@
 // What lies between a layer's matrix products, and a whole pass of all layers over single tokens.
 #include "common.h"
 
+// 1 over the root mean square
+INLINE float rms_scale(const float *x, num width, float eps) { return 1 / sqrtf(dot(x, x, width) / (float)width + eps); }
+
 // out = x over its root mean square, times `weight`; `out` may be `x`.
 INLINE void rms_normed(const float *x, const float *weight, float *out, num width, float eps) {
-    float scale = 1 / sqrtf(dot(x, x, width) / (float)width + eps);
+    float scale = rms_scale(x, width, eps);
     for (num d = 0; d < width; d++) out[d] = x[d] * scale * weight[d];
 }
 
@@ -78,15 +81,13 @@ void rotate(float *qkv, const float *cos, const float *sin, const float *query_n
 static void transposed_by_all(const float *x, const float *weight, float *to, num rows, num width, int many, float eps) {
 #pragma omp for
     for (num b = 0; b < (rows + many - 1) / many; b++) {
-        float scale[8], *out = to + b * width * many;
+        float *out = to + b * width * many;
         for (int i = 0; i < many; i++) {
-            const float *row = x + (b * many + i) * width;
-            scale[i] = b * many + i >= rows ? 0 : weight ? 1 / sqrtf(dot(row, row, width) / (float)width + eps) : 1;
-        }
-        for (int i = 0; i < many; i++) {
-            const float *row = b * many + i < rows ? x + (b * many + i) * width : x;
-            if (weight) for (num k = 0; k < width; k++) out[k * many + i] = row[k] * scale[i] * weight[k];
-            else for (num k = 0; k < width; k++) out[k * many + i] = row[k] * scale[i];
+            int missing = b * many + i >= rows;
+            const float *row = missing ? x : x + (b * many + i) * width;
+            float scale = missing ? 0 : weight ? rms_scale(row, width, eps) : 1;
+            if (weight) for (num k = 0; k < width; k++) out[k * many + i] = row[k] * scale * weight[k];
+            else for (num k = 0; k < width; k++) out[k * many + i] = row[k] * scale;
         }
     }
 }

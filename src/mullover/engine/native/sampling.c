@@ -3,23 +3,21 @@
 
 #define CHUNK 256  // probabilities that are added up before the chunks are: a sum of many small ones keeps its digits
 
+// The sum of exp(x - less) over the chunk that begins at `begin`
+INLINE float chunk_sum(const float *x, num begin, num size, float less) {
+    float sum = 0;
+    for (num k = begin; k < (size < begin + CHUNK ? size : begin + CHUNK); k++) sum += exp_of(x[k] - less);
+    return sum;
+}
+
 // The log of the sum of each row's exponentials
 void log_sums(const float *logits, float *out, num count, num size, int threads) {
 #pragma omp parallel for num_threads(threads) if (count * size > WORTH)
     for (num i = 0; i < count; i++) {
         const float *x = logits + i * size;
-        float best[LANES], top = -INFINITY;
+        float top = most(x, size, -INFINITY);
         double total = 0;
-        for (int c = 0; c < LANES; c++) best[c] = -INFINITY;
-        for (num j = 0; j + LANES <= size; j += LANES)
-            for (int c = 0; c < LANES; c++) best[c] = x[j + c] > best[c] ? x[j + c] : best[c];
-        for (num j = size / LANES * LANES; j < size; j++) top = x[j] > top ? x[j] : top;
-        for (int c = 0; c < LANES; c++) top = best[c] > top ? best[c] : top;
-        for (num j = 0; j < size; j += CHUNK) {
-            float sum = 0;
-            for (num k = j; k < (size < j + CHUNK ? size : j + CHUNK); k++) sum += exp_of(x[k] - (top > -INFINITY ? top : 0));
-            total += sum;
-        }
+        for (num j = 0; j < size; j += CHUNK) total += chunk_sum(x, j, size, top > -INFINITY ? top : 0);
         out[i] = top == INFINITY ? NAN : top > -INFINITY || total != total ? top + (float)log(total) : -INFINITY;
     }
 }
@@ -30,17 +28,13 @@ void quantile(const float *logits, const float *norms, const double *uniform, nu
 #pragma omp parallel for num_threads(threads) if (count * size > WORTH)
     for (num i = 0; i < count; i++) {
         const float *x = logits + i * size;
+        float sums[(size + CHUNK - 1) / CHUNK];
         double total = 0, before = 0, target;
         num begin = 0, last = 0;
-        for (num j = 0; j < size; j += CHUNK) {
-            float sum = 0;
-            for (num k = j; k < (size < j + CHUNK ? size : j + CHUNK); k++) sum += exp_of(x[k] - norms[i]);
-            total += sum;
-        }
+        for (num j = 0; j < size; j += CHUNK) total += sums[j / CHUNK] = chunk_sum(x, j, size, norms[i]);
         target = uniform[i] * total;
         for (; begin < size; begin += CHUNK) {  // the chunk in which it lies
-            float sum = 0;
-            for (num k = begin; k < (size < begin + CHUNK ? size : begin + CHUNK); k++) sum += exp_of(x[k] - norms[i]);
+            float sum = sums[begin / CHUNK];
             if (sum > 0) last = begin;
             if (before + sum > target) break;
             before += sum;
