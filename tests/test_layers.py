@@ -36,7 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "openers": NOUNS | {"prompts", "answers", "scorers", "backends", "strategies"},
     "api": RUN | {"openers", "backends"},
     "bench": NOUNS | {"engine"},
-    "cli": RUN | {"store", "tasks", "scorers", "answers", "evaluate", "openers", "api", "backends", "bench"},
+    "train": NOUNS | {"answers", "prompts", "engine", "tasks", "scorers", "backends", "strategies"},
+    "cli": RUN | {"store", "tasks", "scorers", "answers", "evaluate", "openers", "api", "backends", "bench", "train"},
 }
 FOREIGN = {
     "store": {"orjson"},
@@ -45,6 +46,7 @@ FOREIGN = {
     "bench": {"torch", "transformers"},
     "backends": {"orjson", "aiohttp", "jinja2", "torch", "transformers", "tokenizers", "safetensors"},
     "answers": {"math_verify"},
+    "train": {"torch", "transformers", "tokenizers", "safetensors", "peft", "accelerate", "matplotlib"},
     "laws": {"pytest", "aiohttp"},
     "cli": {"typer", "rich", "orjson"},
 }

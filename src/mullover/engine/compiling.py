@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -42,17 +42,29 @@ Some = Callable[..., Tensor]  # of this shape
 @lru_cache(maxsize=1)
 def kernels() -> Kernels | None:
     """None: there are none here."""
+    found = library()
+    try:
+        mine = None if found is None else Kernels(found)
+    except (ValueError, AttributeError):
+        return None
+    return mine if mine is not None and right(mine) else None
+
+
+def library(sources: Sequence[Path] = ()) -> ctypes.CDLL | None:
+    """Of C files, which may include what lies in `native/`; without any, of those there.
+
+    None: there is no compiler here, or it fails.
+    """
     by = compiler()
     if by is None:
         return None
     try:
-        library = compiled(by)
-        if library.stat().st_uid != os.getuid():  # whoever put it there may have put anything
+        made = compiled(by, sources)
+        if made.stat().st_uid != os.getuid():  # whoever put it there may have put anything
             return None
-        found = Kernels(ctypes.CDLL(str(library)))
-    except (OSError, ValueError, AttributeError, subprocess.SubprocessError, OptionError):
+        return ctypes.CDLL(str(made))
+    except (OSError, subprocess.SubprocessError, OptionError):
         return None
-    return found if right(found) else None
 
 
 def compiler() -> str | None:
@@ -62,11 +74,11 @@ def compiler() -> str | None:
     return next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
 
 
-def compiled(by: str) -> Path:
+def compiled(by: str, sources: Sequence[Path] = ()) -> Path:
     """The library, made anew for another source, compiler or processor, and where what is kept was damaged."""
     version = subprocess.run([by, "--version"], capture_output=True, timeout=SECONDS, check=True).stdout
-    sources = sorted(SOURCES.iterdir())
-    seen = ([one.read_bytes() for one in sources], version, _processor(), FLAGS)
+    sources = sources or sorted(SOURCES.glob("*.c"))
+    seen = ([one.read_bytes() for one in (*sources, *sorted(SOURCES.glob("*.h")))], version, _processor(), FLAGS)
     folder = home() / "kernels"
     library = folder / f"{hashlib.sha256(repr(seen).encode()).hexdigest()[:32]}.so"
     seal = library.with_suffix(".sha256")  # a library that is cut short kills the process that loads it
@@ -74,7 +86,7 @@ def compiled(by: str) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as work:
             made, sealed = Path(work) / library.name, Path(work) / seal.name
-            command = [by, *FLAGS, *(str(one) for one in sources if one.suffix == ".c"), "-o", str(made), "-lm"]
+            command = [by, *FLAGS, *map(str, sources), "-o", str(made), "-lm"]
             subprocess.run(command, capture_output=True, timeout=SECONDS, check=True)
             sealed.write_text(_sum(made))
             made.replace(library)  # whoever makes it meanwhile makes the same

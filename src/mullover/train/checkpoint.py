@@ -1,0 +1,70 @@
+"""The state of a run on disk: whole or not at all, and never a pickle."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mullover.errors import OptionError
+
+NAME = "checkpoint.safetensors"
+
+
+def save(folder: Path, model: nn.Module, optimizers: Sequence[Optimizer], facts: Mapping[str, Any]) -> None:
+    """In place of the one before, which stays until this one is on the disk."""
+    tensors = {f"model/{name}": weight.detach().contiguous() for name, weight in model.named_parameters()}
+    for i, name, state in _states(model, optimizers):
+        tensors.update({f"{i}/{name}/{key}": torch.as_tensor(value).contiguous() for key, value in state.items()})
+    made = folder / f"{NAME}.new"
+    save_file(tensors, made, {"facts": json.dumps(facts)})
+    with made.open("rb") as file:
+        os.fsync(file.fileno())
+    made.replace(folder / NAME)
+
+
+def load(folder: Path, model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Any] | None:
+    """Facts of the checkpoint, once model and optimizers are as they were; None where there is none.
+
+    Raises:
+        OptionError: it is damaged, or of another model.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+            facts: dict[str, Any] = json.loads((file.metadata() or {})["facts"])
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                weight.copy_(tensors[f"model/{name}"])
+        _restore(model, optimizers, tensors)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise OptionError(f"{path} is no checkpoint of this recipe ({error}); choose another --out") from None
+    return facts
+
+
+def _names(model: nn.Module) -> dict[int, str]:
+    return {id(weight): name for name, weight in model.named_parameters()}
+
+
+def _states(model: nn.Module, optimizers: Sequence[Optimizer]) -> list[tuple[int, str, Mapping[str, Any]]]:
+    names = _names(model)
+    return [(i, names[id(w)], state) for i, one in enumerate(optimizers) for w, state in one.state.items()]
+
+
+def _restore(model: nn.Module, optimizers: Sequence[Optimizer], tensors: Mapping[str, Tensor]) -> None:
+    weights = dict(model.named_parameters())
+    for key, tensor in tensors.items():
+        i, name, field = ("", *key.split("/"))[-3:] if key.count("/") == 2 else ("", "", "")
+        if i:
+            of = weights[name]
+            on_cpu = field == "step"  # AdamW counts there
+            optimizers[int(i)].state[of][field] = tensor if on_cpu else tensor.to(of.device)

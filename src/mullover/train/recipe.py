@@ -1,0 +1,109 @@
+"""A recipe: everything a training run depends on, in one TOML file."""
+
+import dataclasses
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from mullover.errors import OptionError
+from mullover.seeds import canonical
+from mullover.train.llama import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What is drawn from one step on: relative weights by name."""
+
+    step: int
+    families: Mapping[str, float] = field(default_factory=dict)
+    grades: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)
+    skills: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Of one model."""
+
+    model: Shape
+    steps: int
+    phases: tuple[Phase, ...]
+    seed: int = 0
+    vocab: int = 768
+    batch: int = 6144  # tokens of a step, about: it ends with the document that reaches them
+    optimizer: Literal["muon", "adamw"] = "muon"
+    matrix_lr: float = 0.02  # of Muon
+    lr: float = 0.002  # of AdamW
+    decay: float = 0.0
+    warmup: int = 50  # steps
+    cooldown: float = 0.4  # share of the steps in which the rate falls to 0, linearly
+    prompt_weight: float = 0.0  # of the loss on what is asked, against that on what is said
+    clip: float = 1.0  # of the gradient's norm
+    exam: int = 1000  # steps between examinations
+    questions: int = 50  # of each cell of an examination
+    checkpoint: float = 180.0  # seconds between checkpoints
+    extra: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def identity(self) -> str:
+        """Of all that changes the weights before the cool-down: a run may be made longer until then."""
+        said = dataclasses.asdict(self)
+        for name in ("steps", "cooldown", "exam", "questions", "checkpoint", "extra", "phases"):
+            said.pop(name)
+        return hashlib.sha256(canonical(said).encode()).hexdigest()[:16]
+
+    def phase(self, step: int) -> Phase:
+        return max((one for one in self.phases if one.step <= step), key=lambda one: one.step)
+
+    def rate(self, step: int) -> float:
+        """What the learning rates are multiplied with at a step, counted from 0."""
+        falling = self.cooldown * self.steps
+        return min(1.0, (step + 1) / max(1, self.warmup), (self.steps - step) / max(1.0, falling))
+
+
+def read(path: Path) -> Recipe:
+    """A recipe from its file.
+
+    Raises:
+        OptionError: it cannot be read, or has an unknown key or a value that is not of its kind.
+    """
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise OptionError(f"cannot read the recipe {path}: {error}") from None
+    try:
+        found = built(Recipe, said, str(path))
+    except TypeError as error:
+        raise OptionError(f"the recipe {path} is not complete: {error}") from None
+    if not found.phases or min(one.step for one in found.phases) != 0:
+        raise OptionError(f"the recipe {path} needs a [[phases]] of step 0")
+    if found.steps < 1 or found.batch < 1 or not 0 <= found.cooldown <= 1:
+        raise OptionError(f"the recipe {path} needs steps and batch of at least 1, and a cooldown between 0 and 1")
+    return found  # type: ignore[no-any-return]
+
+
+def built(kind: Any, said: Mapping[str, Any], where: str) -> Any:
+    """A dataclass from a table, each value of the kind that its field names."""
+    hints = get_type_hints(kind)
+    known = {f.name: hints[f.name] for f in dataclasses.fields(kind)}
+    if unknown := sorted(set(said) - set(known)):
+        raise OptionError(f"{where}: no such key {unknown[0]!r}; there are {', '.join(known)}")
+    return kind(**{name: _valued(known[name], value, f"{where}, {name}") for name, value in said.items()})
+
+
+def _valued(kind: Any, value: Any, where: str) -> Any:
+    origin, parts = get_origin(kind), get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        return built(kind, value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_valued(parts[0], one, where) for one in value)
+    if origin is Mapping and isinstance(value, dict):
+        return {str(name): _valued(parts[1], one, where) for name, one in value.items()}
+    if origin is Literal and value in parts:
+        return value
+    if kind is Any or (kind is float and type(value) in (int, float)) or type(value) is kind:
+        return float(value) if kind is float else value
+    wanted = " or ".join(map(str, parts)) if origin is Literal else getattr(kind, "__name__", str(kind))
+    raise OptionError(f"{where}: {str(value)[:60]!r} must be {wanted}")
