@@ -14,7 +14,7 @@ $(BIN)/mull: pyproject.toml
 
 # What runs models of a directory: torch and transformers.
 .venv/local: $(BIN)/mull
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,local]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,local,train,plots]'
 	@touch $@
 
 demo: $(BIN)/mull

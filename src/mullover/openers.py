@@ -17,7 +17,7 @@ from mullover.prompts import Style, style
 from mullover.types import AnswerSpec, Candidate, Model, Prompt, Sampling, Score, Scorer, Strategy
 
 Opener = Callable[[str], Any]
-MODEL_FORMS = "DIRECTORY, http://HOST:PORT/v1#NAME, pool:FILE.toml, replay:FILE, scripted:FILE, toy, toy:FILE"
+MODEL_FORMS = "pocket, DIRECTORY, http://HOST:PORT/v1#NAME, pool:FILE.toml, replay:FILE, scripted:FILE, toy, toy:FILE"
 
 
 def open_model(spec: str | None = None) -> Model:
@@ -30,10 +30,8 @@ def open_model(spec: str | None = None) -> Model:
     kind, _, rest = spec.partition(":")
     if kind in ("http", "https"):
         return _server(spec)
-    if spec == "pocket":
-        raise OptionError(
-            f"the pocket model is not in this version yet; choose --model or MULLOVER_MODEL: {MODEL_FORMS}"
-        )
+    if spec == "pocket" or spec.startswith("pocket;"):
+        return _pocket(spec.removeprefix("pocket"))
     if kind in MODELS and (rest or kind == "toy"):
         return MODELS[kind](rest)
     if kind in MODELS:
@@ -54,6 +52,13 @@ def _local(spec: str) -> Model:
     from mullover.backends.local.local import Local
 
     return Local(spec)
+
+
+def _pocket(settings: str) -> Model:
+    """The model in the package; settings as behind a directory."""
+    model = _local(f"{Path(__file__).with_name('pocket')}{settings}")
+    model.info = dataclasses.replace(model.info, name="pocket")
+    return model
 
 
 def _server(spec: str) -> Model:

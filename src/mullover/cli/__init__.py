@@ -19,9 +19,10 @@ HELP = {
     "tasks": "List the tasks, and whether their data is at hand.",
     "doctor": "Find out in at most 12 tiny calls what a server can do, and keep that for the other commands.",
     "runs": "See again what was run: ls, show, export.",
+    "train": "Train models: pretrain a small one from nothing, fine-tune (sft) any on a file of examples.",
     "bench": "Measure on this machine: engine.",
 }
-GROUPS = ("runs", "bench")  # of commands
+GROUPS = ("runs", "bench", "train")  # of commands
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -67,6 +67,17 @@ class Fused(HuggingFace):
         finally:
             self.cache.plan = None
 
+    def _attend_here(self) -> None:
+        """Its modules are never run, only their weights read."""
+
+    def _probe(self) -> list[tuple[int, int]]:
+        config, head = self.model.config, self.model.lm_head.weight
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        turned = self.model.model.rotary_emb(head[:0], torch.zeros((1, 1), dtype=torch.long, device=self.device))
+        if turned[0].shape[-1] != size:
+            raise ValueError(f"positions turn {turned[0].shape[-1]} numbers of a head of {size}")
+        return [(config.num_key_value_heads, size)] * config.num_hidden_layers
+
     def _lay_out(self) -> None:
         cache, layers, config = self.cache, self._layers_joined, self.model.config
         if cache is None or cache.kernels is None or not Whole.fits(cache.kernels, layers):

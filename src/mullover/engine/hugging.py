@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface
 
 from mullover.engine.attention import NAME, Cache, attention
 from mullover.engine.groups import Grouper
@@ -13,8 +12,6 @@ from mullover.engine.plan import Plan
 from mullover.engine.reads import Reader
 from mullover.engine.runner import Output
 from mullover.errors import OptionError
-
-AttentionInterface.register(NAME, attention)
 
 
 class HuggingFace:
@@ -27,7 +24,7 @@ class HuggingFace:
 
     def __init__(self, model: Any) -> None:
         self.model = model.eval().requires_grad_(False)
-        self.model.set_attn_implementation(NAME)
+        self._attend_here()
         self.device = model.device
         self.context = int(getattr(model.config, "max_position_embeddings", 1 << 20))
         head = model.get_output_embeddings()
@@ -78,6 +75,12 @@ class HuggingFace:
         with torch.no_grad():
             for name, value in weights.items():
                 state[name].copy_(value)
+
+    def _attend_here(self) -> None:
+        from transformers import AttentionInterface
+
+        AttentionInterface.register(NAME, attention)
+        self.model.set_attn_implementation(NAME)
 
     def _give(self, cache: Any) -> None:
         self.cache = cache

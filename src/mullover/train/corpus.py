@@ -5,32 +5,21 @@ import os
 import signal
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate, count
 from random import Random
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from mullover.tasks.school import FAMILIES
 from mullover.tasks.school.document import Document, Draw
 from mullover.tasks.school.skills import SKILLS
 from mullover.train import chat
+from mullover.train.loop import Batch
 from mullover.train.recipe import Phase, Recipe
 
 AHEAD = 8  # batches a worker may be ahead
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Documents in one row; `where` are the tokens after which one is to be told."""
-
-    ids: Tensor  # (tokens,)
-    lengths: tuple[int, ...]
-    where: Tensor  # (targets,) places in `ids`
-    targets: Tensor  # (targets,)
-    weights: Tensor | None  # (targets,); None: all 1
 
 
 def documents(recipe: Recipe, batch: int) -> Iterator[Document]:

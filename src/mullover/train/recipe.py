@@ -11,6 +11,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from mullover.errors import OptionError
 from mullover.seeds import canonical
 from mullover.train.llama import Shape
+from mullover.train.loop import Schedule
+
+NAMES = ("pocket", "quick")
+PLACES = (Path(__file__).with_name("recipes"), Path(__file__).parents[3] / "recipes")  # installed, and in a checkout
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +48,27 @@ class Recipe:
     exam: int = 1000  # steps between examinations
     questions: int = 50  # of each cell of an examination
     checkpoint: float = 180.0  # seconds between checkpoints
-    extra: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def identity(self) -> str:
         """Of all that changes the weights before the cool-down: a run may be made longer until then."""
         said = dataclasses.asdict(self)
-        for name in ("steps", "cooldown", "exam", "questions", "checkpoint", "extra", "phases"):
+        for name in ("steps", "cooldown", "exam", "questions", "checkpoint", "phases"):
             said.pop(name)
         return hashlib.sha256(canonical(said).encode()).hexdigest()[:16]
 
     def phase(self, step: int) -> Phase:
         return max((one for one in self.phases if one.step <= step), key=lambda one: one.step)
 
-    def rate(self, step: int) -> float:
-        """What the learning rates are multiplied with at a step, counted from 0."""
-        falling = self.cooldown * self.steps
-        return min(1.0, (step + 1) / max(1, self.warmup), (self.steps - step) / max(1.0, falling))
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule(self.steps, self.warmup, self.cooldown, self.clip)
+
+
+def named(name: str) -> Path | None:
+    """The file of one of our own recipes."""
+    files = (place / f"{name}.toml" for place in PLACES)
+    return next((file for file in files if file.is_file()), None) if name in NAMES else None
 
 
 def read(path: Path) -> Recipe:

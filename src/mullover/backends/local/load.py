@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 import mullover.engine  # noqa: F401  before torch: it says how idle threads wait
 from mullover.backends.local.folder import Folder
 from mullover.backends.local.words import Words
-from mullover.engine import families, memory
+from mullover.engine import families, memory, plain
 from mullover.engine.engine import Engine
 from mullover.engine.service import Service
 from mullover.errors import OptionError
@@ -102,6 +104,31 @@ def _device(name: str | None) -> torch.device:
 
 def _model(folder: Folder, dtype: torch.dtype) -> Any:
     """The weights in their module: from safetensors alone, from the disk alone, and no code but transformers' own."""
+    model, missing, wrong = (_plain if plain.fits(folder.config) else _of_transformers)(folder, dtype)
+    if missing:
+        raise OptionError(f"{folder.path} lacks weights: {', '.join(missing[:3])}; its files are not complete")
+    if wrong:
+        raise OptionError(f"{folder.path} has weights of other sizes than its config.json: {', '.join(wrong[:3])}")
+    broken = [name for name, weight in model.named_parameters() if not _finite(weight)]
+    if broken:
+        raise OptionError(f"{folder.path} has weights that are no finite numbers: {', '.join(broken[:3])}")
+    return model
+
+
+def _plain(folder: Folder, dtype: torch.dtype) -> tuple[Any, list[str], list[str]]:
+    """A model that needs no transformers, and the names of weights that are missing or do not fit."""
+    weights = dict[str, torch.Tensor]()
+    try:
+        for file in sorted(folder.path.glob("*.safetensors")):
+            weights |= load_file(file)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise OptionError(f"cannot load {folder.path}: {_first(error)}") from None
+    model = plain.Plain(folder.config, dtype)
+    return model, *model.take(weights)
+
+
+def _of_transformers(folder: Folder, dtype: torch.dtype) -> tuple[Any, list[str], list[str]]:
+    """The same, for every other family."""
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
@@ -126,14 +153,8 @@ def _model(folder: Folder, dtype: torch.dtype) -> Any:
     finally:
         logging.set_verbosity(told_until_now)  # type: ignore[no-untyped-call,unused-ignore]
     model, told = found
-    if missing := sorted(told.get("missing_keys", ())):
-        raise OptionError(f"{folder.path} lacks weights: {', '.join(missing[:3])}; its files are not complete")
-    if wrong := sorted(str(one[0]) for one in told.get("mismatched_keys", ())):
-        raise OptionError(f"{folder.path} has weights of other sizes than its config.json: {', '.join(wrong[:3])}")
-    broken = [name for name, weight in model.named_parameters() if not _finite(weight)]
-    if broken:
-        raise OptionError(f"{folder.path} has weights that are no finite numbers: {', '.join(broken[:3])}")
-    return model
+    wrong = sorted(str(one[0]) for one in told.get("mismatched_keys", ()))
+    return model, sorted(told.get("missing_keys", ())), wrong
 
 
 def _finite(weight: torch.Tensor) -> bool:

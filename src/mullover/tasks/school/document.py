@@ -9,7 +9,7 @@ from mullover.answers import find, key
 from mullover.prompts import style
 from mullover.tasks.kinds import spec
 from mullover.tasks.school.family import Chain, Drawn, Split, drawn
-from mullover.types import Kind, Prompt
+from mullover.types import AnswerSpec, Kind, Prompt
 
 Turns = tuple[tuple[str, str], ...]  # role and text; the last is the user's
 
@@ -27,13 +27,16 @@ class Document:
     by: str = "answer"  # answer, first_line
     item: Drawn[Any] | None = field(default=None, compare=False)
 
+    @property
+    def expects(self) -> AnswerSpec:
+        return spec(self.kind or "text")
+
     def right(self, text: str) -> bool:
         """Is what was said instead as good? For families with a rule, the examiner asks the family instead."""
         if self.by == "first_line":
             return text.strip().split("\n")[0].strip() == self.wants
-        kind = self.kind or "text"
-        found = find(text.rpartition("</think>")[2], spec(kind), truncated=False)
-        return found is not None and key(found.value, spec(kind)) == key(self.wants, spec(kind))
+        found = find(text.rpartition("</think>")[2], self.expects, truncated=False)
+        return found is not None and key(found.value, self.expects) == key(self.wants, self.expects)
 
 
 @dataclass(frozen=True, slots=True)

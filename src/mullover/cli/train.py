@@ -1,0 +1,122 @@
+"""`mull train`: models from nothing, and models made better by examples."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mullover.cli.output import clean
+from mullover.errors import OptionError
+from mullover.openers import open_model
+
+if TYPE_CHECKING:
+    from mullover.train.recipe import Recipe
+
+app = typer.Typer(no_args_is_help=True, help="Train models.")
+Out = Annotated[Path, typer.Option("--out", help="The run's folder; the same command goes on where it stopped.")]
+
+
+@app.command()
+def pretrain(
+    out: Out,
+    recipe: Annotated[str | None, typer.Option("--recipe", help="A TOML file, or pocket, or quick.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The recipe quick: one family, minutes on two cores.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", help="Instead of the recipe's.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Instead of the recipe's.")] = None,
+) -> None:
+    """Train a small model from nothing on generated school problems, and examine it while it trains."""
+    _check()
+    if quick == (recipe is not None):
+        raise OptionError("give either --recipe FILE or --quick")
+    from dataclasses import replace
+
+    from mullover.train.pretrain import pretrain as run
+
+    said = _recipe(recipe or "quick")
+    said = replace(said, seed=said.seed if seed is None else seed, steps=steps or said.steps)
+    model = run(said, out, tell, lambda folder, step: _examine(said, folder, out, step))
+    _plot(out)
+    print(f"{clean(str(model))} holds the model; ask it: mull ask --model {clean(str(model))} ...")
+
+
+@app.command()
+def sft(
+    out: Out,
+    data: Annotated[
+        Path, typer.Option("--data", help='JSONL: {"messages": [...]} or {"prompt": ..., "completion": ...}.')
+    ],
+    model: Annotated[Path, typer.Option("--model", help="A directory in Hugging Face's layout.")],
+    epochs: Annotated[int, typer.Option("--epochs", min=1)] = 1,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Tokens of a step and device.")] = 4096,
+    lr: Annotated[float, typer.Option("--lr", help="The highest learning rate.")] = 1e-5,
+    lora: Annotated[int, typer.Option("--lora", min=0, help="Rank of low-rank adapters; 0: train all weights.")] = 0,
+    longest: Annotated[int, typer.Option("--longest", min=1, help="Tokens; longer examples are left out.")] = 4096,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+) -> None:
+    """Fine-tune a model on what its assistant should say.
+
+    On several devices: `accelerate launch -m mullover train sft ...`.
+    """
+    _check()
+    from mullover.train.sft import Settings
+    from mullover.train.sft import sft as run
+
+    settings = Settings(epochs=epochs, batch=batch, lr=lr, lora=lora, longest=longest, seed=seed)
+    made = run(data, model, out, settings, tell)
+    _plot(out)
+    print(f"{clean(str(made))} holds the model; ask it: mull ask --model {clean(str(made))} ...")
+
+
+def tell(line: str) -> None:
+    print(clean(line), file=sys.stderr, flush=True)
+
+
+def _check() -> None:
+    from importlib.util import find_spec
+
+    if missing := [name for name in ("torch", "tokenizers", "safetensors") if find_spec(name) is None]:
+        raise OptionError(f"training needs {', '.join(missing)}; pip install 'mullover[train]'")
+
+
+def _recipe(name: str) -> Recipe:
+    from mullover.train import recipe
+
+    own = recipe.named(name)
+    if own is None and not Path(name).is_file():
+        raise OptionError(f"no recipe {name!r}; name a TOML file, or one of {', '.join(recipe.NAMES)}")
+    return recipe.read(own or Path(name))
+
+
+def _examine(said: Recipe, folder: Path, out: Path, step: int) -> None:
+    """Held-out accuracy of each cell, told and kept."""
+    from mullover.tasks.school import FAMILIES
+    from mullover.tasks.school.skills import SKILLS
+    from mullover.train import exam
+
+    last = said.phase(said.steps)
+    cells = exam.cells(last.families or FAMILIES, last.skills or SKILLS)
+    marks = asyncio.run(exam.examine(open_model(str(folder)), cells, "dev", said.questions))
+    exam.write(out / exam.FILE, step, marks)
+    tell(f"held-out accuracy after {step} steps, per cent of {said.questions} a cell")
+    tell_all(exam.table(marks))
+
+
+def tell_all(text: str) -> None:
+    for line in text.splitlines():
+        tell(line)
+
+
+def _plot(out: Path) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        tell("no plots: matplotlib is not installed; pip install 'mullover[plots]'")
+        return
+    from mullover.train import plots
+
+    for file in plots.draw(out):
+        tell(f"drew {file}")

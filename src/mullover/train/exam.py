@@ -1,0 +1,134 @@
+"""How much of each skill, family and grade a model has learned, on problems that it never saw."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+
+from mullover.aio import together
+from mullover.tasks.school import FAMILIES
+from mullover.tasks.school.document import Document, Draw
+from mullover.tasks.school.family import GRADES, Split
+from mullover.tasks.school.skills import SKILLS
+from mullover.types import Candidate, Message, Model, Prompt, Sampling
+
+LONGEST = 420  # tokens of an answer; no right one of any family is longer
+FILE = "exams.jsonl"  # of a run
+WHOLE = ("direct", "step_by_step")  # skills that are examined in every grade
+MIDDLE = 2  # the grade in which the others are
+Z = 1.96
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One thing to be examined in."""
+
+    skill: str
+    family: str
+    grade: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How many questions of a cell were answered rightly, by greedy decoding."""
+
+    cell: Cell
+    right: int
+    asked: int
+
+    @property
+    def share(self) -> float:
+        return self.right / max(1, self.asked)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 %, by Wilson's score. Source: Wilson 1927."""
+        return wilson(self.right, self.asked)
+
+
+def wilson(right: int, asked: int) -> tuple[float, float]:
+    """The 95 % interval of a share; (0, 1) where nothing was asked."""
+    if asked == 0:
+        return 0.0, 1.0
+    share, room = right / asked, Z * Z / asked
+    middle, half = (share + room / 2) / (1 + room), sqrt(share * (1 - share) * room + room * room / 4) / (1 + room)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def cells(families: Iterable[str] = FAMILIES, skills: Iterable[str] = SKILLS) -> list[Cell]:
+    """Direct and step by step in all grades; every other skill in one."""
+    found = list[Cell]()
+    for family in families:
+        for skill in skills:
+            grades = GRADES if skill in WHOLE else (MIDDLE,)
+            found += [Cell(skill, family, grade) for grade in grades]
+    return found
+
+
+def questions(cell: Cell, split: Split, many: int, seed: int = 0) -> Iterator[Document]:
+    """Documents of a cell."""
+    for i in range(many):
+        yield SKILLS[cell.skill](Draw.of(FAMILIES[cell.family], cell.grade, split, seed, i))
+
+
+def prompt_of(document: Document) -> Prompt:
+    """What a model is asked."""
+    turns = tuple(Message.of(role, text) for role, text in document.turns)  # type: ignore[arg-type]
+    prompt = Prompt(turns)
+    return prompt.then(document.given) if document.given else prompt
+
+
+async def right(document: Document, text: str) -> bool:
+    """By the rule of its family, where what is wanted is the answer of a problem; else by the document."""
+    item = document.item
+    if document.by == "answer" and item is not None and document.wants == item.family.answer(item.facts):
+        expects = document.expects
+        (score,) = await item.family.scorer(item.facts)(Prompt.of("", expects), [Candidate(answered(text))])
+        return score.value is not None and score.value >= 1.0
+    return document.right(text)
+
+
+def answered(text: str) -> str:
+    """What is said after thinking."""
+    return text.rpartition("</think>")[2]
+
+
+async def examine(model: Model, wanted: Sequence[Cell], split: Split, many: int, seed: int = 0) -> list[Mark]:
+    """Greedy answers to `many` questions of each cell, all at once."""
+
+    async def one(document: Document) -> bool:
+        sampling = Sampling(temperature=0.0, max_tokens=LONGEST, thinking=document.thinking)
+        (sample,) = await model.sample(prompt_of(document), 1, sampling)
+        return await right(document, sample.text)
+
+    asked = [(cell, document) for cell in wanted for document in questions(cell, split, many, seed)]
+    verdicts = await together(*(one(document) for _, document in asked))
+    rights = dict.fromkeys(wanted, 0)
+    for (cell, _), verdict in zip(asked, verdicts, strict=True):
+        rights[cell] += verdict
+    return [Mark(cell, count, many) for cell, count in rights.items()]
+
+
+def write(path: Path, step: int, marks: Sequence[Mark]) -> None:
+    """One line a cell, behind those of earlier steps."""
+    with path.open("a", encoding="utf-8") as file:
+        for mark in marks:
+            cell = mark.cell
+            told = {"step": step, "skill": cell.skill, "family": cell.family, "grade": cell.grade}
+            file.write(json.dumps(told | {"right": mark.right, "asked": mark.asked}) + "\n")
+
+
+def table(marks: Sequence[Mark]) -> str:
+    """A row a family: the grades directly, the grades step by step, and the mean of other skills."""
+    by = {(m.cell.family, m.cell.skill, m.cell.grade): m for m in marks}
+    families = list(dict.fromkeys(m.cell.family for m in marks))
+    lines = [f"{'family':14}{'direct 1-5':>22}{'step by step 1-5':>24}{'other skills':>16}"]
+    for family in families:
+        row = f"{family:14}"
+        for skill, wide in zip(WHOLE, (22, 24), strict=True):
+            shown = [f"{100 * by[family, skill, g].share:.0f}" if (family, skill, g) in by else "-" for g in GRADES]
+            row += f"{' '.join(shown):>{wide}}"
+        rest = [m.share for m in marks if m.cell.family == family and m.cell.skill not in WHOLE]
+        lines.append(row + f"{f'{100 * sum(rest) / len(rest):.0f}' if rest else '-':>16}")
+    return "\n".join(lines)

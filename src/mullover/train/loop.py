@@ -1,0 +1,182 @@
+"""The loop that pretraining and fine-tuning share: steps, a schedule, a log, checkpoints that survive a kill."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mullover.errors import OptionError
+from mullover.train import checkpoint
+from mullover.train.losses import cross_entropy
+
+LOGGED = 20  # steps between lines of the log
+LOG = "log.jsonl"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Documents in one row; `where` are the tokens after which one is to be told."""
+
+    ids: Tensor  # (tokens,)
+    lengths: tuple[int, ...]
+    where: Tensor  # (targets,) places in `ids`
+    targets: Tensor  # (targets,)
+    weights: Tensor | None = None  # (targets,) of each in the loss; None: all 1
+
+
+class Stream(Protocol):
+    """Batches in their order, from the step where the loop goes on."""
+
+    def __next__(self) -> Batch: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The learning rate: up in `warmup` steps, level, and down to 0 over the last `cooldown` share."""
+
+    steps: int
+    warmup: int
+    cooldown: float
+    clip: float = 1.0  # of the gradient's norm
+
+    def rate(self, step: int) -> float:
+        """What the full rates are multiplied with at a step, counted from 0."""
+        falling = max(1.0, self.cooldown * self.steps)
+        return min(1.0, (step + 1) / max(1, self.warmup), (self.steps - step) / falling)
+
+
+@dataclass
+class Done:
+    """How far a run is."""
+
+    step: int = 0  # the next one
+    tokens: int = 0
+    targets: int = 0
+    seconds: float = 0.0
+
+
+class Devices(Protocol):
+    """What several devices do together; `Alone` is one."""
+
+    main: bool
+
+    def backward(self, loss: Tensor) -> None: ...
+    def total(self, count: Tensor) -> Tensor: ...
+
+
+class Alone:
+    main = True
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def total(self, count: Tensor) -> Tensor:
+        """Over all devices, divided by how many there are: gradients are averaged over them."""
+        return count
+
+
+class Loop:
+    """One training run in its folder; what is on the disk is enough to go on after a kill.
+
+    Args:
+        forward: logits (targets, vocab) of a batch.
+        identity: of what the weights depend on; a folder goes on with a run of the same only.
+
+    Raises:
+        OptionError: the folder holds another run.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: nn.Module,
+        optimizers: Sequence[Optimizer],
+        schedule: Schedule,
+        forward: Callable[[Batch], Tensor],
+        identity: str,
+        devices: Devices | None = None,
+    ) -> None:
+        self.folder, self.model, self.optimizers, self.schedule = folder, model, optimizers, schedule
+        self.forward, self.identity, self.devices = forward, identity, devices or Alone()
+        self.full = [[group["lr"] for group in one.param_groups] for one in optimizers]
+        facts = checkpoint.load(folder, model, optimizers)
+        if facts is not None and facts.pop("identity") != identity:
+            raise OptionError(f"{folder} holds a run by another recipe; choose another --out")
+        self.done = Done(**(facts or {}))
+        if self.devices.main:
+            self._forget_later()
+
+    def _forget_later(self) -> None:
+        """Lines of the log behind the checkpoint: these steps are done again."""
+        log = self.folder / LOG
+        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+        log.write_text("".join(f"{line}\n" for line in lines if _step(line) <= self.done.step), encoding="utf-8")
+
+    def save(self) -> None:
+        if self.devices.main:
+            checkpoint.save(self.folder, self.model, self.optimizers, {"identity": self.identity, **asdict(self.done)})
+
+    def steps(self, stream: Stream, say: Say, every: float) -> Iterator[int]:
+        """To the end of the schedule: yields after each step, which is the number of those done.
+
+        Args:
+            every: seconds between checkpoints.
+        """
+        saved, done = time.monotonic(), self.done
+        while done.step < self.schedule.steps:
+            began = time.monotonic()
+            batch = next(stream)
+            line = self.learn(batch)
+            done.seconds += (took := time.monotonic() - began)
+            last = done.step == self.schedule.steps
+            if self.devices.main and (last or done.step % LOGGED == 0):
+                line |= {"seconds": round(done.seconds, 1), "speed": round(len(batch.ids) / took)}
+                with (self.folder / LOG).open("a", encoding="utf-8") as log:
+                    log.write(json.dumps(line) + "\n")
+                say(self._told(line))
+            if last or time.monotonic() - saved > every:
+                self.save()
+                saved = time.monotonic()
+            yield done.step
+
+    def learn(self, batch: Batch) -> dict[str, Any]:
+        """One step, as the log tells it: the loss a target and the norm of its gradient."""
+        rate = self.schedule.rate(self.done.step)
+        for optimizer, full in zip(self.optimizers, self.full, strict=True):
+            for group, lr in zip(optimizer.param_groups, full, strict=True):
+                group["lr"] = rate * lr
+        weight = batch.weights.sum() if batch.weights is not None else torch.tensor(float(len(batch.targets)))
+        logits = self.forward(batch)
+        shared = self.devices.total(weight.to(logits.device)).clamp(min=1e-9)
+        loss = cross_entropy(logits, batch.targets.to(logits.device), shared, batch.weights)
+        self.devices.backward(loss)
+        learned = [w for w in self.model.parameters() if w.grad is not None]
+        norm = nn.utils.clip_grad_norm_(learned, self.schedule.clip)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        done = self.done
+        done.step += 1
+        done.tokens += len(batch.ids)
+        done.targets += len(batch.targets)
+        told = {"step": done.step, "loss": round(float(loss.detach()), 4), "norm": round(float(norm), 3)}
+        return {**told, "rate": round(rate, 4), "tokens": done.tokens, "targets": done.targets}
+
+    def _told(self, line: dict[str, Any]) -> str:
+        left = (self.schedule.steps - line["step"]) * line["seconds"] / line["step"]
+        where = f"step {line['step']}/{self.schedule.steps}  loss {line['loss']:.3f}"
+        return f"{where}  {line['speed']} tokens/s  {left / 60:.0f} min left"
+
+
+def _step(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return 1 << 60  # a line that was cut short

@@ -1,0 +1,73 @@
+"""Loss and held-out accuracy of a run, drawn from its log."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mullover.train.exam import FILE, WHOLE
+from mullover.train.loop import LOG
+
+SMOOTH = 25  # lines of the log that one point of the bold line is the mean of
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def draw(run: Path) -> list[Path]:
+    """`loss.png`, and `accuracy.png` where there were examinations. Returns the files."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    drawn = [_loss(run)] if lines(run / LOG) else []
+    return drawn + ([_accuracy(run)] if lines(run / FILE) else [])
+
+
+def _loss(run: Path) -> Path:
+    import matplotlib.pyplot as plt
+
+    log = lines(run / LOG)
+    tokens, losses = [line["tokens"] / 1e6 for line in log], [line["loss"] for line in log]
+    means = [sum(losses[max(0, i - SMOOTH) : i + 1]) / len(losses[max(0, i - SMOOTH) : i + 1]) for i in range(len(log))]
+    figure, axes = plt.subplots(figsize=(7, 4))
+    axes.plot(tokens, losses, color="0.75", linewidth=0.8)
+    axes.plot(tokens, means, color="tab:blue")
+    axes.set(xlabel="million tokens", ylabel="loss (nats a learned token)", yscale="log")
+    axes.grid(alpha=0.3)
+    return _kept(figure, run / "loss.png")
+
+
+def _accuracy(run: Path) -> Path:
+    """A panel a family: each grade over the steps, step by step (full) and directly (dotted)."""
+    import matplotlib.pyplot as plt
+
+    marks = lines(run / FILE)
+    families = list(dict.fromkeys(mark["family"] for mark in marks))
+    columns = min(5, len(families))
+    rows = -(-len(families) // columns)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(3 * columns, 2.6 * rows), sharex=True, sharey=True, squeeze=False
+    )
+    colours = plt.get_cmap("viridis")
+    for panel, family in zip(grid.flat, families, strict=False):
+        for skill, dash in zip(WHOLE, (":", "-"), strict=True):
+            for grade in sorted({mark["grade"] for mark in marks}):
+                own = [m for m in marks if (m["family"], m["skill"], m["grade"]) == (family, skill, grade)]
+                shares = [m["right"] / max(1, m["asked"]) for m in own]
+                name = f"grade {grade}" if skill == WHOLE[1] else None
+                panel.plot([m["step"] for m in own], shares, dash, color=colours((grade - 1) / 4), label=name)
+        panel.set(title=family, ylim=(-0.03, 1.03))
+        panel.grid(alpha=0.3)
+    grid.flat[0].legend(fontsize=6)
+    figure.supxlabel("steps")
+    figure.supylabel("held-out accuracy; dotted: directly")
+    return _kept(figure, run / "accuracy.png")
+
+
+def _kept(figure: Any, to: Path) -> Path:
+    import matplotlib.pyplot as plt
+
+    figure.tight_layout()
+    figure.savefig(to, dpi=120)
+    plt.close(figure)
+    return to

@@ -1,0 +1,205 @@
+"""Supervised fine-tuning of any Hugging Face model on a file of examples."""
+
+import hashlib
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW
+
+from mullover.engine import memory
+from mullover.errors import OptionError
+from mullover.seeds import canonical
+from mullover.train import examples
+from mullover.train.loop import Alone, Batch, Devices, Loop, Say, Schedule
+from mullover.train.ops import Packing
+
+MODEL = "model"
+TOLERANCE = 1e-3  # of a logit, between packed and alone
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to fine-tune."""
+
+    epochs: int = 1
+    batch: int = 4096  # tokens of a step and device
+    lr: float = 1e-5
+    warmup: float = 0.03  # share of the steps
+    cooldown: float = 0.97  # share of the steps in which the rate falls to 0
+    decay: float = 0.0
+    lora: int = 0  # rank of the adapters; 0: all weights are trained
+    longest: int = 4096  # tokens of an example; longer ones are left out
+    seed: int = 0
+    checkpoint: float = 300.0  # seconds between checkpoints
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch, self.longest) < 1 or self.lr <= 0 or self.lora < 0:
+            raise OptionError("epochs, batch and longest must be at least 1, lr above 0, lora at least 0")
+
+
+def sft(data: Path, model: Path, out: Path, settings: Settings, say: Say) -> Path:
+    """Fine-tune the model of a directory, going on where a run in `out` stopped.
+
+    On several devices it is started by `accelerate launch` or `torchrun`; each takes a batch of its own.
+
+    Returns:
+        Path: the directory of the finished model, in `out`; with LoRA the adapters are merged into it.
+
+    Raises:
+        OptionError: the model, the data or the settings cannot be used, or `out` holds another run.
+    """
+    memory.keep_freed()
+    tokenizer, net = _loaded(model)
+    torch.manual_seed(settings.seed)  # of fresh adapters
+    net = _adapted(net, settings.lora) if settings.lora else net
+    context = int(getattr(net.config, "max_position_embeddings", 1 << 20))
+    told, long = examples.read(data, tokenizer, min(settings.longest, context))
+    order = examples.batches(told, settings.batch, settings.epochs, settings.seed)
+    devices = _devices()
+    steps = -(-len(order) // devices.count)
+    out.mkdir(parents=True, exist_ok=True)
+    if devices.main:
+        say(f"{len(told)} examples in {steps} steps" + (f"; {long} are too long and left out" if long else ""))
+    weights = [weight for weight in net.parameters() if weight.requires_grad]
+    optimizer = AdamW(weights, lr=settings.lr, betas=(0.9, 0.999), weight_decay=settings.decay)
+    wrapped, forward = devices.wrapped(net), row
+    if not packs(net, told):
+        say("this model does not tell packed examples apart: each has a row of its own")
+        forward = padded
+    schedule = Schedule(steps, int(settings.warmup * steps), settings.cooldown)
+    identity = _identity(data, model, settings)
+    loop = Loop(out, net, [optimizer], schedule, lambda batch: forward(wrapped, batch), identity, devices)
+    stream = examples.Examples(told, order, loop.done.step, devices.index, devices.count)
+    net.train()
+    for _ in loop.steps(stream, say, settings.checkpoint):
+        pass
+    return _saved(net, tokenizer, out / MODEL) if devices.main else out / MODEL
+
+
+def row(net: Any, batch: Batch) -> Tensor:
+    """Logits of the targets; the places of tokens, which begin anew with each example, keep them apart."""
+    device = next(net.parameters()).device
+    packing = Packing(batch.lengths, device)
+    told = net(
+        input_ids=batch.ids.to(device).unsqueeze(0),
+        position_ids=packing.places.unsqueeze(0),
+        use_cache=False,
+        logits_to_keep=batch.where.to(device),
+    )
+    logits: Tensor = told.logits[0]
+    return logits
+
+
+def padded(net: Any, batch: Batch) -> Tensor:
+    """The same, each example in a row of its own."""
+    device = next(net.parameters()).device
+    rows, columns = Packing(batch.lengths, device).grid
+    ids = torch.zeros((len(batch.lengths), max(batch.lengths)), dtype=torch.int64, device=device)
+    mask = torch.zeros_like(ids)
+    ids[rows, columns], mask[rows, columns] = batch.ids.to(device), 1
+    logits = net(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    where = batch.where.to(device)
+    told: Tensor = logits[rows[where], columns[where]]
+    return told
+
+
+@torch.no_grad()
+def packs(net: Any, told: list[examples.Example]) -> bool:
+    """Is a short example computed behind another one as it is alone? Families differ in what they make of places."""
+    short = sorted(told, key=lambda one: len(one.ids))[0]
+    long = next((one for one in told if 1 < len(one.ids) <= 256), short)
+    net.eval()
+    try:
+        alone, behind = row(net, examples.batch([short])), row(net, examples.batch([long, short]))
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return bool((alone - behind[len(behind) - len(alone) :]).abs().max() < TOLERANCE * alone.abs().max().clamp(min=1))
+
+
+def _loaded(path: Path) -> tuple[Any, Any]:
+    if missing := [name for name in ("transformers", "tokenizers") if find_spec(name) is None]:
+        raise OptionError(f"fine-tuning needs {', '.join(missing)}; pip install 'mullover[train]'")
+    if not (path / "config.json").is_file():
+        raise OptionError(f"{path} is no model's directory: it has no config.json")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    kind = torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
+    where = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(path), **where)
+        net: Any = AutoModelForCausalLM.from_pretrained(str(path), dtype=kind, use_safetensors=True, **where)
+    except Exception as error:  # noqa: BLE001  the library raises whatever went wrong
+        raise OptionError(f"cannot load {path}: {str(error).strip().splitlines()[0][:200]}") from None
+    return tokenizer, net.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _adapted(net: Any, rank: int) -> Any:
+    """With low-rank adapters on all linear layers. Source: Hu et al. 2021, arXiv:2106.09685; alpha is 2 r."""
+    if find_spec("peft") is None:
+        raise OptionError("LoRA needs peft; pip install 'mullover[train]', or leave --lora out")
+    from peft import LoraConfig, get_peft_model
+
+    return get_peft_model(
+        net, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    )
+
+
+class Several(Devices):
+    """By accelerate: each process has a copy, gradients are averaged."""
+
+    def __init__(self) -> None:
+        from accelerate import Accelerator
+
+        self._by = Accelerator()
+        self.main, self.index, self.count = self._by.is_main_process, self._by.process_index, self._by.num_processes
+
+    def wrapped(self, net: Any) -> Any:
+        return self._by.prepare_model(net)
+
+    def backward(self, loss: Tensor) -> None:
+        self._by.backward(loss)
+
+    def total(self, count: Tensor) -> Tensor:
+        shared: Tensor = self._by.reduce(count, "sum") / self.count
+        return shared
+
+
+class One(Alone):
+    index, count = 0, 1
+
+    def wrapped(self, net: Any) -> Any:
+        return net
+
+
+def _devices() -> Several | One:
+    """Several where a launcher began several processes."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return One()
+    if find_spec("accelerate") is None:
+        raise OptionError("several devices need accelerate; pip install 'mullover[train]'")
+    return Several()
+
+
+def _identity(data: Path, model: Path, settings: Settings) -> str:
+    with data.open("rb") as file:
+        seen = hashlib.file_digest(file, "sha256").hexdigest()
+    said = {name: value for name, value in asdict(settings).items() if name != "checkpoint"}
+    config = (model / "config.json").read_text(encoding="utf-8")
+    return hashlib.sha256(canonical([said, seen, config]).encode()).hexdigest()[:16]
+
+
+def _saved(net: Any, tokenizer: Any, to: Path) -> Path:
+    made = to.with_name(f"{to.name}.new")
+    shutil.rmtree(made, ignore_errors=True)
+    whole = net.merge_and_unload() if hasattr(net, "merge_and_unload") else net
+    whole.save_pretrained(made, safe_serialization=True)
+    tokenizer.save_pretrained(made)
+    shutil.rmtree(to, ignore_errors=True)
+    made.rename(to)
+    return to
