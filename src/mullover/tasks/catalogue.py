@@ -11,6 +11,7 @@ from mullover.tasks import bigbench, code_reading, contest, mistakes, problem_fi
 from mullover.tasks.entry import Entry
 from mullover.tasks.files import refuse_irregular
 from mullover.tasks.problem import Task
+from mullover.tasks.school import FAMILIES, task
 from mullover.types import Kind
 
 ENTRIES: Mapping[str, Entry] = {
@@ -49,9 +50,11 @@ def names() -> list[str]:
 
 
 def describe(data: Path | None = None) -> list[TaskRow]:
-    """What there is, without loading anything. `data` as in `load`."""
+    """What there is, without loading anything: the named tasks, then the generated ones. `data` as in `load`."""
     folder = data_folder(data)
-    return [TaskRow(name, e.problems, e.kind, e.what, e.licence, available(e, folder)) for name, e in ENTRIES.items()]
+    named = [TaskRow(name, e.problems, e.kind, e.what, e.licence, available(e, folder)) for name, e in ENTRIES.items()]
+    ours = [TaskRow(f"school/{f.name}/GRADE", None, f.kind, f.what, "Apache-2.0", True) for f in FAMILIES.values()]
+    return [*named, *ours]
 
 
 def available(entry: Entry, data: Path | None) -> bool:
@@ -62,8 +65,8 @@ def load(name_or_file: str, *, data: Path | None = None, kind: Kind | None = Non
     """A named task, or the problems of a JSONL file.
 
     Args:
-        name_or_file: a name of `names()`; anything else is the path of a problem file. A file whose path is also
-            a task's name is meant by `./name`.
+        name_or_file: a name of `names()`, or `school/FAMILY/GRADE` for generated problems; anything else is the
+            path of a problem file. A file whose path is also a task's name is meant by `./name`.
         data: the folder that holds the named sets. None: the environment's MULLOVER_DATA, if it is set.
         kind: what the answers of a problem file are. None: the file says so, or its gold answers do.
 
@@ -71,6 +74,10 @@ def load(name_or_file: str, *, data: Path | None = None, kind: Kind | None = Non
         OptionError: there is no such task or file, its data is not to be found, or a line of it is bad.
     """
     entry = ENTRIES.get(name_or_file)
+    if entry is None and task.is_school(name_or_file) and not Path(name_or_file).exists():
+        if kind is not None:
+            raise OptionError(f"task {name_or_file} knows the kind of its answers; a kind is for problem files only")
+        return task.load(name_or_file)
     if entry is None:
         return from_file(name_or_file, kind)
     if kind is not None and kind != entry.kind:

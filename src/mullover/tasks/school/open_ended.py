@@ -28,6 +28,7 @@ CLAUSES = (
     (" It must be {} words long.", " The first word is {}.", " The last word is {}.", " Avoid the word {}."),
 )
 NAMED = ("Length", "First", "Last", "Without")
+STATES = re.compile(r"^\s*(?:the answer is|answer:)?\s*(?:\\boxed\{)?", re.IGNORECASE)
 TEXT = spec("text")
 
 
@@ -129,9 +130,15 @@ def misread(wish: Wish, line: int | None, rng: Random) -> Wish:
 
 
 def sentence(prompt: Prompt, candidate: Candidate) -> str | None:
-    """The rest of the line where the stated answer stands: an answer that is read off loses its full stop."""
+    """The line where the stated answer stands, less the words that state it.
+
+    An answer that is read off loses its full stop, and a first word such as "that" which may belong to the statement.
+    """
     value, text = stated(prompt, candidate, TEXT), said(prompt, candidate)
     if value is None:
         return None
     at = text.rfind(value)
-    return f"{value.rstrip('.')}." if at < 0 else re.split(r"[\n<}]", text[at:], maxsplit=1)[0].strip(' *"')
+    if at < 0:
+        return f"{value.rstrip('.')}."
+    line = text[text.rfind("\n", 0, at) + 1 :]
+    return re.split(r"[\n<}]", STATES.sub("", line), maxsplit=1)[0].strip(' *"')

@@ -10,7 +10,7 @@ def listed(words: str) -> tuple[str, ...]:
 
 
 LEXICON = {
-    "opener": listed("Today Now Then Soon Often Sometimes Maybe"),
+    "opener": listed("Today Now Soon Once Often Sometimes Maybe"),
     "det": listed("the a the a one this that every my her his our"),
     "adjective": listed(
         "big small red blue green old new young long short tall round soft hard warm cold wet dry clean dirty loud "

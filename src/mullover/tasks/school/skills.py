@@ -59,7 +59,7 @@ def extract(draw: Draw) -> Document:
     chain = draw.chain()
     words = style("two_stage").again(prompt, concluded(chain))[1]
     turns = (("user", prompt.question), ("assistant", concluded(chain)), ("user", words))
-    return Document(turns, f"{draw.answer}.", draw.answer, draw.kind, item=draw.item)
+    return Document(turns, f"{draw.answer.removesuffix('.')}.", draw.answer, draw.kind, item=draw.item)
 
 
 def wait(draw: Draw) -> Document:

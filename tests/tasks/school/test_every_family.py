@@ -1,0 +1,140 @@
+"""What holds for every family of school problems."""
+
+import asyncio
+from itertools import product
+from typing import Any
+
+import pytest
+
+from mullover import tasks
+from mullover.errors import OptionError
+from mullover.tasks.school import FAMILIES, GRADES, SPLITS, Family, drawn
+from mullover.tasks.school.words import common, split_of_word
+from mullover.types import Candidate, Prompt, Sample
+
+MANY = 40
+STRAIGHT = [f for f in FAMILIES.values() if f.kind != "expression" and f.name != "open"]  # one right answer
+
+
+@pytest.fixture(params=list(FAMILIES.values()), ids=list(FAMILIES))
+def family(request: pytest.FixtureRequest) -> Family[Any]:
+    return request.param  # type: ignore[no-any-return]
+
+
+def some(family: Family[Any], many: int = MANY, split: Any = "train") -> list[Any]:
+    return [drawn(family, grade, split, 3, i) for grade in GRADES for i in range(many)]
+
+
+def graded(family: Family[Any], facts: Any, answer: str) -> float | None:
+    said = f"ANSWER: {answer}"
+    (score,) = asyncio.run(family.scorer(facts)(Prompt.of(""), [Candidate.of(Sample(said, "eos"))]))
+    return score.value
+
+
+def test_a_problem_depends_on_its_place_alone(family: Family[Any]) -> None:
+    assert some(family, 5) == some(family, 5)
+    assert len({item.question for item in some(family, 20)}) > 60
+
+
+def test_no_content_is_in_two_splits(family: Family[Any]) -> None:
+    contents = {split: {family.content(item.facts) for item in some(family, 100, split)} for split in SPLITS}
+    assert all(contents.values())
+    assert not any(contents[a] & contents[b] for a, b in product(SPLITS, SPLITS) if a != b)
+
+
+def test_its_right_answer_is_graded_right_and_others_wrong(family: Family[Any]) -> None:
+    items = some(family, 6)
+    assert all(graded(family, item.facts, family.answer(item.facts)) == 1.0 for item in items)
+    for item, other in zip(items, items[1:], strict=False):
+        two = {family.answer(item.facts).lstrip("0"), family.answer(other.facts).lstrip("0")}
+        if len(two) == 2 and family in STRAIGHT:  # bits are compared as numbers are
+            assert graded(family, item.facts, family.answer(other.facts)) == 0.0
+
+
+def test_a_chain_in_any_style_leads_to_a_right_answer(family: Family[Any]) -> None:
+    for item, style in product(some(family, 8), family.styles):
+        chain = family.chain(item.facts, style, wording=item.grade)
+        assert chain.slip is None and graded(family, item.facts, chain.answer) == 1.0
+        assert all(step and "\n" not in step and len(step) <= 200 for step in chain.steps)
+        assert chain == family.chain(item.facts, style, wording=item.grade)
+
+
+def test_a_slip_leaves_what_is_before_it_and_makes_its_own_step_another(family: Family[Any]) -> None:
+    for item, style in product(some(family, 8), family.styles):
+        clean = family.chain(item.facts, style, 7)
+        for slip in family.slips(item.facts, style):
+            wrong = family.chain(item.facts, style, 7, slip)
+            assert wrong.slip == slip and wrong.steps[:slip] == clean.steps[:slip]
+            assert wrong.steps[slip] != clean.steps[slip]
+
+
+@pytest.mark.parametrize("family", STRAIGHT, ids=lambda f: f.name)
+def test_most_slips_make_the_answer_wrong(family: Family[Any]) -> None:
+    wrong = [
+        family.chain(item.facts, style, 1, slip).answer != family.answer(item.facts)
+        for item, style in product(some(family, 8), family.styles)
+        for slip in family.slips(item.facts, style)
+    ]
+    assert sum(wrong) > 0.55 * len(wrong)
+
+
+def test_grades_get_longer(family: Family[Any]) -> None:
+    means = []
+    for grade in GRADES:
+        chains = [family.chain(drawn(family, grade, "train", 5, i).facts, family.styles[-1]) for i in range(MANY)]
+        means.append(sum(len(" ".join(chain.steps)) for chain in chains))
+    assert means[0] < means[2] < means[4]
+
+
+def test_a_guess_is_a_chance_and_rare_at_the_higher_grades(family: Family[Any]) -> None:
+    assert all(0 <= family.guess(item.facts) <= 0.5 for item in some(family, 10))
+    assert family.guess(drawn(family, 5, "test", 0, 0).facts) <= 0.2
+
+
+def test_the_lecture_s_questions_are_for_testing() -> None:
+    assert FAMILIES["story"].held == {"(3, (('more', 2, 0),), 'total')"}
+    contents = (FAMILIES["story"].content(drawn(FAMILIES["story"], 1, "train", 0, i).facts) for i in range(5000))
+    assert not FAMILIES["story"].held & set(contents)
+    assert {split_of_word(word) for word in ("artificial", "intelligence", "strawberry")} == {"test"}
+    assert all({"artificial", "intelligence", "strawberry"}.isdisjoint(common()[s]) for s in ("train", "dev"))
+
+
+def test_letters_of_a_test_are_of_words_that_no_training_problem_has() -> None:
+    for name in ("last_letters", "letter_count"):
+        family = FAMILIES[name]
+        words = {}
+        for split in SPLITS:
+            facts = [item.facts for item in some(family, 60, split)]
+            words[split] = {w for f in facts for w in (f if name == "last_letters" else f[0])}
+        assert not words["train"] & words["test"] and not words["dev"] & words["test"]
+
+
+def test_numbers_are_in_the_same_split_in_both_families_that_combine_them() -> None:
+    make, countdown = FAMILIES["make"], FAMILIES["countdown"]
+    assert all(countdown.split(item.facts) == "test" for item in some(make, 20, "test"))
+
+
+def test_a_family_and_grade_is_a_task() -> None:
+    task = tasks.load("school/sums/3")
+    assert len(task) == 400 and len({one.question for one in task}) == 400 and task.kind == "number"
+    assert task == tasks.load("school/sums/3") and task.sha256 != tasks.load("school/sums/3/dev").sha256
+    one = task.problems[0]
+    (score,) = asyncio.run(task.grade(one)(one.prompt(), [Candidate(f"ANSWER: {one.answer}")]))
+    assert score.value == 1.0 and 0 < one.facts["guess"] < 0.1
+
+
+def test_easy_grades_may_have_fewer_problems() -> None:
+    assert 20 < len(tasks.load("school/sums/1")) < 400
+
+
+@pytest.mark.parametrize(
+    "name", ["school", "school/sums", "school/sums/6", "school/sum/1", "school/sums/1/all", "school/sums/1/dev/2"]
+)
+def test_what_is_no_task_of_school_is_told_with_what_there_is(name: str) -> None:
+    with pytest.raises(OptionError, match="families are sums, story"):
+        tasks.load(name)
+
+
+def test_no_grade_or_split_but_those_there_are() -> None:
+    with pytest.raises(OptionError, match="grades are 1 to 5"):
+        drawn(FAMILIES["sums"], 6, "test", 0, 0)
