@@ -1,7 +1,7 @@
 """What holds for every family of school problems."""
 
 import asyncio
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
@@ -45,7 +45,7 @@ def test_no_content_is_in_two_splits(family: Family[Any]) -> None:
 def test_its_right_answer_is_graded_right_and_others_wrong(family: Family[Any]) -> None:
     items = some(family, 6)
     assert all(graded(family, item.facts, family.answer(item.facts)) == 1.0 for item in items)
-    for item, other in zip(items, items[1:], strict=False):
+    for item, other in pairwise(items):
         two = {family.answer(item.facts).lstrip("0"), family.answer(other.facts).lstrip("0")}
         if len(two) == 2 and family in STRAIGHT:  # bits are compared as numbers are
             assert graded(family, item.facts, family.answer(other.facts)) == 0.0

@@ -28,7 +28,7 @@ CLAUSES = (
     (" It must be {} words long.", " The first word is {}.", " The last word is {}.", " Avoid the word {}."),
 )
 NAMED = ("Length", "First", "Last", "Without")
-STATES = re.compile(r"^\s*(?:the answer is|answer:)?\s*(?:\\boxed\{)?", re.IGNORECASE)
+STATES = re.compile(r"^\s*(?:the answer is|answer:)?\s*(?:\\boxed\{|<answer>)?", re.IGNORECASE)
 TEXT = spec("text")
 
 
