@@ -66,18 +66,17 @@ class Plain(nn.Module):
         said = {"rms_norm_eps": 1e-6, **config, "num_key_value_heads": heads, "head_dim": size}
         self.config = SimpleNamespace(**said)
         model: Any = nn.Module()
-        with torch.device("meta"):
-            model.embed_tokens = nn.Embedding(config["vocab_size"], width, dtype=dtype)
-            layers = [self._layer(width, queries, heads, size, dtype) for _ in range(config["num_hidden_layers"])]
-            model.layers = nn.ModuleList(layers)
-            model.norm = Scale(width, dtype)
-            self.lm_head = nn.Linear(width, config["vocab_size"], bias=False, dtype=dtype)
+        model.embed_tokens = Weight(dtype, config["vocab_size"], width)
+        layers = [self._layer(width, queries, heads, size, dtype) for _ in range(config["num_hidden_layers"])]
+        model.layers = nn.ModuleList(layers)
+        model.norm = Weight(dtype, width)
+        self.lm_head = Weight(dtype, config["vocab_size"], width)
         model.rotary_emb = Rotation(size, float(theta_of(config)))
         self.model = model
 
     def _layer(self, width: int, queries: int, heads: int, size: int, dtype: torch.dtype) -> nn.Module:
-        def linear(into: int, out: int) -> nn.Linear:
-            return nn.Linear(into, out, bias=False, dtype=dtype)
+        def linear(into: int, out: int) -> Weight:
+            return Weight(dtype, out, into)
 
         layer: Any = nn.Module()
         attention: Any = nn.Module()
@@ -88,7 +87,7 @@ class Plain(nn.Module):
         inner = self.config.intermediate_size
         mlp.gate_proj, mlp.up_proj, mlp.down_proj = linear(width, inner), linear(width, inner), linear(inner, width)
         layer.self_attn, layer.mlp = attention, mlp
-        layer.input_layernorm, layer.post_attention_layernorm = Scale(width, dtype), Scale(width, dtype)
+        layer.input_layernorm, layer.post_attention_layernorm = Weight(dtype, width), Weight(dtype, width)
         return layer  # type: ignore[no-any-return]
 
     @property
@@ -103,7 +102,7 @@ class Plain(nn.Module):
     def base_model(self) -> Any:
         return self.model
 
-    def get_output_embeddings(self) -> nn.Linear:
+    def get_output_embeddings(self) -> "Weight":
         return self.lm_head
 
     def get_input_embeddings(self) -> Any:
@@ -118,9 +117,14 @@ class Plain(nn.Module):
         return sorted(set(mine) - set(weights)), sorted(n for n in mine if n in weights and n not in fitting)
 
 
-class Scale(nn.Module):
-    """The weight of a norm."""
+class Weight(nn.Module):
+    """A weight that is not there yet, since filling it with noise first takes time. Of tokens: their rows."""
 
-    def __init__(self, width: int, dtype: torch.dtype) -> None:
+    bias = None
+
+    def __init__(self, dtype: torch.dtype, *shape: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(width, dtype=dtype))
+        self.weight = nn.Parameter(torch.empty(shape, dtype=dtype, device="meta"))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return nn.functional.embedding(tokens, self.weight)
