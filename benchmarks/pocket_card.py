@@ -1,0 +1,113 @@
+"""The card of the pocket model, from the files that `pocket.py` wrote.
+
+python benchmarks/pocket_card.py MODEL_DIR OUT_DIR
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mullover.tasks.school import FAMILIES, GRADES
+from mullover.train import exam
+
+COLUMNS = (
+    "cell", "problems", "direct", "plain", "greedy chain (95 %)", "sample", "majority 16", "pass 16", "guessing 16",
+    "majority less greedy (95 %)", "tokens a chain",
+)  # fmt: skip
+HEAD = """# The pocket model
+
+A language model of {weights:,} weights in the Llama architecture ({layers} layers, width {width}, {vocab}
+tokens, context {context}), trained from nothing on the generated problems of `mullover.tasks.school` by
+`recipes/pocket.toml`: {steps:,} steps, {tokens:.1f} million tokens, of which {targets:.1f} million learned,
+{minutes:.0f} minutes on {machine}, {date}. No text of people is in its training but the sentences of the
+generators. It is there so that methods can be tried, tested and compared on any machine: it answers directly
+and is mostly wrong, it reasons and is partly right, its samples disagree.
+
+It writes `<|user|>question<|end|><|assistant|>answer<|end|>`; `enable_thinking` opens or closes `<think>`.
+Digits are tokens of their own. It knows nothing about the world and follows no instruction but those of its
+lessons.
+
+"""
+LEGEND = """\
+Bold are the middle grades: the lowest above 1 with at most 75 % by greedy chains on 100 problems of dev. They
+were fixed in `card/cells.json` before anything was measured on test, and are the cells of all later
+comparisons. Per cent; direct: the style `direct`; plain: the bare question; samples at temperature 0.8 in the
+style `step_by_step`; guessing 16: the chance that one of 16 blind guesses is right; intervals of differences by
+a bootstrap of problems.
+"""
+GRADES_HEAD = "## All grades (60 problems of test each, greedy, per cent: give or take 13)\n"
+SKILLS_HEAD = """## Skills (grade 2, 60 problems of test each, greedy, per cent: give or take 13)
+
+Right means: the right answer; for `critique` the first wrong step or that there is none; for `judge` yes or no
+(chance 50); for `choose` the letter (chance 25 to 50); for `propose` the very next step, where others may be as
+good; for `step_back` the principle itself or the answer.
+"""
+DECODING_HEAD = """\
+100 problems of the middle grade each; the ten likeliest first tokens are followed greedily (Wang and Zhou 2024,
+arXiv:2402.10200). Confidence: the mean gap between the two likeliest tokens over the answer.
+"""
+TAIL = """
+## What it cannot do
+
+Anything outside the ten families. Within them: cells above with an accuracy near guessing are not learned, and
+a method that builds on such a cell is not applicable on this model. The answers of `circuits` and `swaps` can
+be guessed; see the column of guessing. Grade 1 of some families has few problems.
+"""
+
+
+def results(out: Path, name: str) -> Any:
+    return json.loads((out / f"{name}.json").read_text())["results"]
+
+
+def per_cent(value: float) -> str:
+    return f"{100 * value:.0f}"
+
+
+def card(out: Path) -> str:
+    """The whole card: every figure from a file of `out`."""
+    facts = json.loads((out / "run.json").read_text())
+    chosen, cells_, skill = results(out, "cells"), results(out, "measure"), results(out, "skills")
+    date, machine = (json.loads((out / "measure.json").read_text())[name] for name in ("date", "machine"))
+    lines = [HEAD.format(**facts), f"## Accuracy on problems it never saw (test, {machine}, {date})\n", LEGEND]
+    lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    for cell, m in cells_.items():
+        low, high = m["greedy interval"]
+        gap = m["majority less greedy"]
+        _, family, grade = cell.split("/")
+        bold = "**" if int(grade) == chosen[family]["middle"] else ""
+        lines.append(
+            f"| {bold}{family} {grade}{bold} | {m['problems']} | {per_cent(m['direct'])} | {per_cent(m['plain'])} "
+            f"| {per_cent(m['greedy'])} ({per_cent(low)} to {per_cent(high)}) | {per_cent(m['sample'])} "
+            f"| {per_cent(m['majority'])} | {per_cent(m['pass'])} | {per_cent(m['guess pass'])} "
+            f"| {100 * gap[0]:+.1f} ({100 * gap[1]:+.1f} to {100 * gap[2]:+.1f}) | {m['tokens a chain']:.0f} |"
+        )
+    lines += ["", GRADES_HEAD, "| family | direct 1 to 5 | step by step 1 to 5 |", "|---|---|---|"]
+    for family in FAMILIES:
+        shown = [" ".join(per_cent(_share(skill[f"{s}/{family}/{g}"])) for g in GRADES) for s in exam.WHOLE]
+        lines.append(f"| {family} | {shown[0]} | {shown[1]} |")
+    lines += ["", SKILLS_HEAD, "| skill | " + " | ".join(FAMILIES) + " |", "|---" * (len(FAMILIES) + 1) + "|"]
+    for name in dict.fromkeys(key.split("/")[0] for key in skill):
+        if name not in exam.WHOLE:
+            row = " | ".join(per_cent(_share(skill[f"{name}/{family}/{exam.MIDDLE}"])) for family in FAMILIES)
+            lines.append(f"| {name} | {row} |")
+    lines += ["", "## The lecture's questions\n", "A vote over 16 chains at temperature 0.8, seeds 0 to 9.\n"]
+    lines += ["| question | right of 10 | asked directly it says |", "|---|---|---|"]
+    lines += [f"| {q} | {r['right of 10 seeds']} | {r['directly']} |" for q, r in results(out, "lecture").items()]
+    lines += ["", "## First tokens of plain questions\n", DECODING_HEAD]
+    names = list(next(iter(results(out, "decoding").values())))
+    lines += ["| family | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for family, row in results(out, "decoding").items():
+        lines.append(f"| {family} | " + " | ".join(f"{row[name]:.2f}" for name in names) + " |")
+    return "\n".join(lines) + "\n" + TAIL
+
+
+def _share(counts: Sequence[int]) -> float:
+    return counts[0] / max(1, counts[1])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    (Path(sys.argv[1]) / "CARD.md").write_text(card(Path(sys.argv[2])))
