@@ -4,9 +4,10 @@
     python benchmarks/pocket.py measure MODEL_DIR OUT_DIR    those cells on the split test, 400 problems each
     python benchmarks/pocket.py skills MODEL_DIR OUT_DIR     every skill, family and grade, greedy
     python benchmarks/pocket.py lecture MODEL_DIR OUT_DIR    the lecture's questions, in words it never saw
+    python benchmarks/pocket.py run RUN_DIR/model OUT_DIR    what the training took, from the run's log
     python benchmarks/pocket.py decoding MODEL_DIR OUT_DIR   first tokens of plain questions: direct answers and chains
 
-Each writes one JSON file to OUT_DIR, from which pocket_card.py writes the card. `measure` goes on with what is not there yet.
+Each writes one JSON file to OUT_DIR, from which pocket_card.py writes the card; `measure` goes on where it stopped.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
+
+from safetensors import safe_open
 
 from mullover.aio import together
 from mullover.answers import find
@@ -197,6 +200,25 @@ async def decoding(model: Model, out: Path) -> dict[str, Any]:
     return found
 
 
+def training(model: Path) -> dict[str, Any]:
+    """Sizes and costs; the log lies beside the model."""
+    config = json.loads((model / "config.json").read_text())
+    last = json.loads((model.parent / "log.jsonl").read_text().splitlines()[-1])
+    with safe_open(model / "model.safetensors", "pt") as file:
+        weights = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118  it is no mapping
+    return {
+        "weights": weights,
+        "layers": config["num_hidden_layers"],
+        "width": config["hidden_size"],
+        "vocab": config["vocab_size"],
+        "context": config["max_position_embeddings"],
+        "steps": last["step"],
+        "tokens": last["tokens"] / 1e6,
+        "targets": last["targets"] / 1e6,
+        "minutes": last["seconds"] / 60,
+    }
+
+
 async def told(rooms: Sequence[Room]) -> dict[str, Any]:
     paths = [(i, is_chain(s), margin(s, f), r) for i, room in enumerate(rooms)
              for s, f, r in zip(room.samples, room.found, await room.rights(), strict=True)]  # fmt: skip
@@ -273,11 +295,14 @@ PARTS: dict[str, Callable[[Model, Any], Coroutine[Any, Any, dict[str, Any]]]] = 
 
 
 def main() -> None:
-    if len(sys.argv) != 4 or sys.argv[1] not in PARTS:
+    if len(sys.argv) != 4 or sys.argv[1] not in (*PARTS, "run"):
         sys.exit(__doc__)
     out = Path(sys.argv[3])
     out.mkdir(parents=True, exist_ok=True)
-    write(out, sys.argv[1], asyncio.run(PARTS[sys.argv[1]](open_model(sys.argv[2]), out)))
+    if sys.argv[1] == "run":
+        write(out, "run", training(Path(sys.argv[2])))
+    else:
+        write(out, sys.argv[1], asyncio.run(PARTS[sys.argv[1]](open_model(sys.argv[2]), out)))
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ def per_cent(value: float) -> str:
 
 def card(out: Path) -> str:
     """The whole card: every figure from a file of `out`."""
-    facts = json.loads((out / "run.json").read_text())
+    run = json.loads((out / "run.json").read_text())
+    facts = {**run["results"], "machine": run["machine"], "date": run["date"]}
     chosen, cells_, skill = results(out, "cells"), results(out, "measure"), results(out, "skills")
     date, machine = (json.loads((out / "measure.json").read_text())[name] for name in ("date", "machine"))
     lines = [HEAD.format(**facts), f"## Accuracy on problems it never saw (test, {machine}, {date})\n", LEGEND]

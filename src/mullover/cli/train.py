@@ -95,8 +95,10 @@ def _examine(said: Recipe, folder: Path, out: Path, step: int) -> None:
     """Held-out accuracy of each cell, told and kept."""
     from mullover.tasks.school import FAMILIES
     from mullover.tasks.school.skills import SKILLS
-    from mullover.train import exam
+    from mullover.train import exam, plots
 
+    if step in {line["step"] for line in plots.lines(out / exam.FILE)}:
+        return  # before the run was stopped
     last = said.phase(said.steps)
     cells = exam.cells(last.families or FAMILIES, last.skills or SKILLS)
     marks = asyncio.run(exam.examine(open_model(str(folder)), cells, "dev", said.questions))

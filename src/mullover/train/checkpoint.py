@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -19,7 +19,8 @@ NAME = "checkpoint.safetensors"
 
 def save(folder: Path, model: nn.Module, optimizers: Sequence[Optimizer], facts: Mapping[str, Any]) -> None:
     """In place of the one before, which stays until this one is on the disk."""
-    tensors = {f"model/{name}": weight.detach().contiguous() for name, weight in model.named_parameters()}
+    tensors = {f"model/{name}": weight.detach().contiguous() for name, weight in _learned(model).items()}
+    tensors |= {f"noise/{i}": state for i, state in enumerate(_noise())}
     for i, name, state in _states(model, optimizers):
         tensors.update({f"{i}/{name}/{key}": torch.as_tensor(value).contiguous() for key, value in state.items()})
     made = folder / f"{NAME}.new"
@@ -43,12 +44,27 @@ def load(folder: Path, model: nn.Module, optimizers: Sequence[Optimizer]) -> dic
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
             facts: dict[str, Any] = json.loads((file.metadata() or {})["facts"])
         with torch.no_grad():
-            for name, weight in model.named_parameters():
+            for name, weight in _learned(model).items():
                 weight.copy_(tensors[f"model/{name}"])
         _restore(model, optimizers, tensors)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        _restore_noise([tensors[name] for name in sorted(tensors) if name.startswith("noise/")])
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise OptionError(f"{path} is no checkpoint of this recipe ({error}); choose another --out") from None
     return facts
+
+
+def _learned(model: nn.Module) -> dict[str, Tensor]:
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def _noise() -> list[Tensor]:
+    """What dropout draws from."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if torch.cuda.is_available() else [])]
+
+
+def _restore_noise(states: Sequence[Tensor]) -> None:
+    for state, give in zip(states, (torch.set_rng_state, torch.cuda.set_rng_state), strict=False):
+        give(state)
 
 
 def _names(model: nn.Module) -> dict[int, str]:
@@ -63,8 +79,8 @@ def _states(model: nn.Module, optimizers: Sequence[Optimizer]) -> list[tuple[int
 def _restore(model: nn.Module, optimizers: Sequence[Optimizer], tensors: Mapping[str, Tensor]) -> None:
     weights = dict(model.named_parameters())
     for key, tensor in tensors.items():
-        i, name, field = ("", *key.split("/"))[-3:] if key.count("/") == 2 else ("", "", "")
-        if i:
+        if key.count("/") == 2:
+            i, name, field = key.split("/")
             of = weights[name]
             on_cpu = field == "step"  # AdamW counts there
             optimizers[int(i)].state[of][field] = tensor if on_cpu else tensor.to(of.device)

@@ -12,6 +12,7 @@ from random import Random
 import torch
 from tokenizers import Tokenizer
 
+from mullover.errors import OptionError
 from mullover.tasks.school import FAMILIES
 from mullover.tasks.school.document import Document, Draw
 from mullover.tasks.school.skills import SKILLS
@@ -39,8 +40,12 @@ def documents(recipe: Recipe, batch: int) -> Iterator[Document]:
 def batch(recipe: Recipe, tokenizer: Tokenizer, number: int) -> Batch:
     """Documents longer than the context are left out."""
     ids, lengths, where, weights = list[int](), list[int](), list[int](), list[float]()
+    left_out = 0
     for found, known in chat.encoded(tokenizer, documents(recipe, number)):
         if len(found) > recipe.model.context:
+            left_out += 1
+            if left_out > 1000:
+                raise OptionError(f"documents are longer than the context of {recipe.model.context} tokens; raise it")
             continue
         start = len(ids)
         first = start if recipe.prompt_weight else start + known - 1

@@ -37,14 +37,17 @@ def read(path: Path, tokenizer: Any, longest: int) -> tuple[list[Example], int]:
         OptionError: the file cannot be read, is empty, or a line is none of these.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # within a text, other characters may end a line
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"cannot read {path}: {error}") from None
     found, long = list[Example](), 0
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        example = _example(line, tokenizer, f"{path}, line {number}")
+        where = f"{path}, line {number}"
+        example = _example(line, tokenizer, where)
+        if all(end < 2 or first == end for first, end in example.learned):  # nothing stands before a first token
+            raise OptionError(f"{where}: nothing is to be learned")
         if len(example.ids) > longest:
             long += 1
         else:
@@ -57,11 +60,14 @@ def read(path: Path, tokenizer: Any, longest: int) -> tuple[list[Example], int]:
 def _example(line: str, tokenizer: Any, where: str) -> Example:
     try:
         said = json.loads(line)
-    except ValueError as error:
+        json.dumps(said, ensure_ascii=False).encode()  # half a character cannot be
+    except (ValueError, RecursionError) as error:
         raise OptionError(f"{where}: {error}") from None
     if isinstance(said, dict) and isinstance(said.get("messages"), list):
         return conversation(said["messages"], tokenizer, where)
     if isinstance(said, dict) and all(isinstance(said.get(name), str) for name in ("prompt", "completion")):
+        if tokenizer.eos_token_id is None:
+            raise OptionError(f"{where}: the model's tokenizer names no end (eos_token); give messages instead")
         asked = tokenizer.encode(said["prompt"])
         rest = tokenizer.encode(said["completion"], add_special_tokens=False)
         ids = (*asked, *rest, tokenizer.eos_token_id)
@@ -80,8 +86,11 @@ def conversation(messages: Sequence[Any], tokenizer: Any, where: str) -> Example
     for i, one in enumerate(messages):
         if one["role"] != "assistant":
             continue
-        before = _rendered(tokenizer, messages[:i], True)
-        after = _rendered(tokenizer, messages[: i + 1], False)
+        try:
+            before = _rendered(tokenizer, messages[:i], True)
+            after = _rendered(tokenizer, messages[: i + 1], False)
+        except Exception as error:  # noqa: BLE001  a template raises whatever it likes
+            raise OptionError(f"{where}: the chat template refuses it: {str(error)[:200]}") from None
         if not after.startswith(before):
             raise OptionError(
                 f"{where}: the chat template writes a turn in another way once it is over; use completions"

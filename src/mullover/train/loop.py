@@ -46,6 +46,11 @@ class Schedule:
     cooldown: float
     clip: float = 1.0  # of the gradient's norm
 
+    @property
+    def level(self) -> int:
+        """The step from which the rate falls."""
+        return self.steps - int(self.cooldown * self.steps)
+
     def rate(self, step: int) -> float:
         """What the full rates are multiplied with at a step, counted from 0."""
         falling = max(1.0, self.cooldown * self.steps)
@@ -106,10 +111,13 @@ class Loop:
         self.folder, self.model, self.optimizers, self.schedule = folder, model, optimizers, schedule
         self.forward, self.identity, self.devices = forward, identity, devices or Alone()
         self.full = [[group["lr"] for group in one.param_groups] for one in optimizers]
-        facts = checkpoint.load(folder, model, optimizers)
-        if facts is not None and facts.pop("identity") != identity:
+        facts = checkpoint.load(folder, model, optimizers) or {}
+        if facts.pop("identity", identity) != identity:
             raise OptionError(f"{folder} holds a run by another recipe; choose another --out")
-        self.done = Done(**(facts or {}))
+        steps, level = facts.pop("steps", schedule.steps), facts.pop("level", schedule.level)
+        self.done = Done(**facts)
+        if steps != schedule.steps and self.done.step > min(level, schedule.level):
+            raise OptionError(f"{folder} holds a run of {steps} steps whose rate falls already; choose another --out")
         if self.devices.main:
             self._forget_later()
 
@@ -121,7 +129,8 @@ class Loop:
 
     def save(self) -> None:
         if self.devices.main:
-            checkpoint.save(self.folder, self.model, self.optimizers, {"identity": self.identity, **asdict(self.done)})
+            facts = {"identity": self.identity, "steps": self.schedule.steps, "level": self.schedule.level}
+            checkpoint.save(self.folder, self.model, self.optimizers, {**facts, **asdict(self.done)})
 
     def steps(self, stream: Stream, say: Say, every: float) -> Iterator[int]:
         """To the end of the schedule: yields after each step, which is the number of those done.

@@ -65,6 +65,8 @@ def swiglu(x: Tensor) -> Tensor:
 def attend(qkv: Tensor, turns: Tensor, packing: Packing, heads: int) -> Tensor:
     """Causal attention within each document: (tokens, 3 * width) to (tokens, width)."""
     tokens, width = qkv.shape[0], qkv.shape[1] // 3
+    if max(packing.lengths) > turns.shape[1] or sum(packing.lengths) != tokens:  # kernels would read beyond the end
+        raise ValueError(f"documents must be at most {turns.shape[1]} tokens long, and as many as there are")
     if fast.fits(qkv) and fast.fits_heads(width // heads):
         return fast.Attend.apply(qkv, *turns, packing.starts, heads)  # type: ignore[no-any-return,no-untyped-call]
     turned = turns[0, packing.places], turns[1, packing.places]

@@ -27,7 +27,8 @@ def pretrain(recipe: Recipe, folder: Path, say: Say, exam: Exam | None = None) -
     """Train to the end of the recipe, going on where a run in this folder stopped.
 
     Args:
-        exam: called every `recipe.exam` steps and at the end, with a directory that holds the model.
+        exam: called every `recipe.exam` steps and at the end, with a directory that holds the model; and again where
+            a run goes on at such a step.
 
     Returns:
         Path: the directory of the finished model, in `folder`.
@@ -48,6 +49,8 @@ def pretrain(recipe: Recipe, folder: Path, say: Say, exam: Exam | None = None) -
     loop = Loop(folder, model, optimizers(model, recipe), recipe.schedule, forward, recipe.identity)
     if loop.done.step:
         say(f"going on at step {loop.done.step}")
+    if exam is not None and loop.done.step and (loop.done.step % recipe.exam == 0 or loop.done.step == recipe.steps):
+        exam(export(model, tokenizer, folder / MODEL), loop.done.step)  # which a kill may have cut short
     with corpus.Stream(recipe, tokenizer, loop.done.step) as stream:
         for step in loop.steps(stream, say, recipe.checkpoint):
             if exam is not None and (step % recipe.exam == 0 or step == recipe.steps):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from mullover.errors import OptionError
 from mullover.seeds import canonical
+from mullover.tasks.school import FAMILIES, GRADES
+from mullover.tasks.school.skills import SKILLS
 from mullover.train.llama import Shape
 from mullover.train.loop import Schedule
 
@@ -53,7 +56,7 @@ class Recipe:
     def identity(self) -> str:
         """Of all that changes the weights before the cool-down: a run may be made longer until then."""
         said = dataclasses.asdict(self)
-        for name in ("steps", "cooldown", "exam", "questions", "checkpoint", "phases"):
+        for name in ("steps", "cooldown", "exam", "questions", "checkpoint"):
             said.pop(name)
         return hashlib.sha256(canonical(said).encode()).hexdigest()[:16]
 
@@ -89,7 +92,22 @@ def read(path: Path) -> Recipe:
         raise OptionError(f"the recipe {path} needs a [[phases]] of step 0")
     if found.steps < 1 or found.batch < 1 or not 0 <= found.cooldown <= 1:
         raise OptionError(f"the recipe {path} needs steps and batch of at least 1, and a cooldown between 0 and 1")
+    if found.model.heads < 1 or found.model.width % (2 * found.model.heads):
+        raise OptionError(f"the recipe {path} needs a width that its heads share evenly, each an even number")
+    for one in found.phases:
+        _check(one, f"{path}, phase of step {one.step}")
     return found  # type: ignore[no-any-return]
+
+
+def _check(phase: Phase, where: str) -> None:
+    for said, known in ((phase.families, FAMILIES.keys()), (phase.skills, SKILLS.keys())):
+        if unknown := sorted(set(said) - known):
+            raise OptionError(f"{where}: no such name {unknown[0]!r}; there are {', '.join(known)}")
+    if len(phase.grades) != len(GRADES):
+        raise OptionError(f"{where}: grades needs {len(GRADES)} weights, one a grade")
+    for weights in (phase.grades, phase.families.values(), phase.skills.values()):
+        if weights and not (min(weights) >= 0 and 0 < sum(weights) < math.inf):
+            raise OptionError(f"{where}: weights must be at least 0, and one of them above 0")
 
 
 def built(kind: Any, said: Mapping[str, Any], where: str) -> Any:

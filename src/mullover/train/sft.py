@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
+from mullover.backends.local.folder import Folder
 from mullover.engine import memory
 from mullover.errors import OptionError
 from mullover.seeds import canonical
@@ -66,6 +67,8 @@ def sft(data: Path, model: Path, out: Path, settings: Settings, say: Say) -> Pat
     out.mkdir(parents=True, exist_ok=True)
     if devices.main:
         say(f"{len(told)} examples in {steps} steps" + (f"; {long} are too long and left out" if long else ""))
+        if not any(one.ids[end - 1] == tokenizer.eos_token_id for one in told for _, end in one.learned):
+            say(f"no turn of the assistant ends in {tokenizer.eos_token!r}: the model will not learn to stop")
     weights = [weight for weight in net.parameters() if weight.requires_grad]
     optimizer = AdamW(weights, lr=settings.lr, betas=(0.9, 0.999), weight_decay=settings.decay)
     wrapped, forward = devices.wrapped(net), row
@@ -125,8 +128,7 @@ def packs(net: Any, told: list[examples.Example]) -> bool:
 def _loaded(path: Path) -> tuple[Any, Any]:
     if missing := [name for name in ("transformers", "tokenizers") if find_spec(name) is None]:
         raise OptionError(f"fine-tuning needs {', '.join(missing)}; pip install 'mullover[train]'")
-    if not (path / "config.json").is_file():
-        raise OptionError(f"{path} is no model's directory: it has no config.json")
+    Folder.read(path)  # says what is wrong with it
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     kind = torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
@@ -136,6 +138,7 @@ def _loaded(path: Path) -> tuple[Any, Any]:
         net: Any = AutoModelForCausalLM.from_pretrained(str(path), dtype=kind, use_safetensors=True, **where)
     except Exception as error:  # noqa: BLE001  the library raises whatever went wrong
         raise OptionError(f"cannot load {path}: {str(error).strip().splitlines()[0][:200]}") from None
+    net.get_input_embeddings().padding_idx = None  # the end is a padding token to many, and must be learned
     return tokenizer, net.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -190,8 +193,7 @@ def _identity(data: Path, model: Path, settings: Settings) -> str:
     with data.open("rb") as file:
         seen = hashlib.file_digest(file, "sha256").hexdigest()
     said = {name: value for name, value in asdict(settings).items() if name != "checkpoint"}
-    config = (model / "config.json").read_text(encoding="utf-8")
-    return hashlib.sha256(canonical([said, seen, config]).encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical([said, seen, Folder.read(model).digest]).encode()).hexdigest()[:16]
 
 
 def _saved(net: Any, tokenizer: Any, to: Path) -> Path:

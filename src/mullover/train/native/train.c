@@ -43,12 +43,17 @@ void norm_backward(const float *dy, const float *x, const float *weight, const f
     }
 }
 
+INLINE float sigmoid_of(float x) {
+    float less = exp_of(x < 0 ? x : -x);  // of what is not above 0, so that nothing overflows
+    return (x < 0 ? less : 1.0f) / (1.0f + less);
+}
+
 // x: (rows, 2 * width), gates and then what they let through.
 void swiglu_forward(const float *x, float *y, num rows, num width, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (num i = 0; i < rows; i++) {
         const float *gate = x + 2 * i * width, *up = gate + width;
-        for (num d = 0; d < width; d++) y[i * width + d] = gate[d] / (1.0f + exp_of(-gate[d])) * up[d];
+        for (num d = 0; d < width; d++) y[i * width + d] = gate[d] * sigmoid_of(gate[d]) * up[d];
     }
 }
 
@@ -58,7 +63,7 @@ void swiglu_backward(const float *dy, const float *x, float *dx, num rows, num w
         const float *gate = x + 2 * i * width, *up = gate + width, *g = dy + i * width;
         float *dgate = dx + 2 * i * width, *dup = dgate + width;
         for (num d = 0; d < width; d++) {
-            float s = 1.0f / (1.0f + exp_of(-gate[d]));
+            float s = sigmoid_of(gate[d]);
             dup[d] = g[d] * gate[d] * s;
             dgate[d] = g[d] * up[d] * s * (1.0f + gate[d] * (1.0f - s));
         }
