@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("torch")
 
 from mullover.tasks.school import FAMILIES, GRADES
+from mullover.tasks.school.combine import Puzzle
 from mullover.tasks.school.document import Document
-from mullover.tasks.school.make_number import Puzzle
 from mullover.tasks.school.skills import SKILLS
 from mullover.train import exam
 from mullover.train.exam import Cell, Mark

@@ -156,7 +156,7 @@ class TestGoingOn:
         assert steady(tmp_path / "cut" / "log.jsonl") == steady(tmp_path / "once" / "log.jsonl")
 
     def test_once_the_rate_falls_the_steps_stay_as_they_are(self, tmp_path: Path) -> None:
-        trained(tmp_path / "run", exam_stops=8)
+        trained(tmp_path / "run")
         with pytest.raises(OptionError, match="12 steps whose rate falls already"):
             trained(tmp_path / "run", replace(TINY, steps=16))
 

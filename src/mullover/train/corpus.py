@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import accumulate, count
 from random import Random
@@ -26,15 +26,20 @@ AHEAD = 8  # batches a worker may be ahead
 def documents(recipe: Recipe, batch: int) -> Iterator[Document]:
     """Those of one batch and on without end: a function of the recipe and the batch alone."""
     rng, phase = Random(f"batch/{recipe.seed}/{batch}"), recipe.phase(batch)
-    families, skills = list(phase.families or FAMILIES), list(phase.skills or SKILLS)
-    by_family = [*accumulate((phase.families or dict.fromkeys(FAMILIES, 1.0)).values())]
-    by_skill = [*accumulate((phase.skills or dict.fromkeys(SKILLS, 1.0)).values())]
+    families, by_family = shares(phase.families or dict.fromkeys(FAMILIES, 1.0))
+    skills, by_skill = shares(phase.skills or dict.fromkeys(SKILLS, 1.0))
     by_grade = [*accumulate(phase.grades)]
     for i in count():
         family = FAMILIES[rng.choices(families, cum_weights=by_family)[0]]
         grade = rng.choices(range(1, 6), cum_weights=by_grade)[0]
         skill = rng.choices(skills, cum_weights=by_skill)[0]
         yield SKILLS[skill](Draw.of(family, grade, "train", recipe.seed, batch * 4096 + i))
+
+
+def shares(weights: Mapping[str, float]) -> tuple[list[str], list[float]]:
+    """Names and their weights, added up; in an order that does not depend on the file's."""
+    names = sorted(weights)
+    return names, [*accumulate(weights[name] for name in names)]
 
 
 def batch(recipe: Recipe, tokenizer: Tokenizer, number: int) -> Batch:
@@ -107,7 +112,7 @@ def sample_texts(recipe: Recipe, many: int) -> Iterator[str]:
 
     Words of the letter families must stay in pieces, or each would be a token of unknown spelling: they are few.
     """
-    last = recipe.phase(recipe.steps)
+    last = max(recipe.phases, key=lambda phase: phase.step)
     families = dict(last.families or dict.fromkeys(FAMILIES, 1.0))
     for name in ("last_letters", "letter_count"):
         if name in families and len(families) > 1:

@@ -6,6 +6,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -22,7 +23,10 @@ PLACES = (Path(__file__).with_name("recipes"), Path(__file__).parents[3] / "reci
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What is drawn from one step on: relative weights by name."""
+    """What is drawn from one step on: relative weights by name; none: all alike.
+
+    In a file, what is not said is as in the phase before.
+    """
 
     step: int
     families: Mapping[str, float] = field(default_factory=dict)
@@ -85,7 +89,7 @@ def read(path: Path) -> Recipe:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise OptionError(f"cannot read the recipe {path}: {error}") from None
     try:
-        found = built(Recipe, said, str(path))
+        found = built(Recipe, inherited(said), str(path))
     except TypeError as error:
         raise OptionError(f"the recipe {path} is not complete: {error}") from None
     if not found.phases or min(one.step for one in found.phases) != 0:
@@ -97,6 +101,15 @@ def read(path: Path) -> Recipe:
     for one in found.phases:
         _check(one, f"{path}, phase of step {one.step}")
     return found  # type: ignore[no-any-return]
+
+
+def inherited(said: dict[str, Any]) -> dict[str, Any]:
+    """Each phase with what it does not say itself from the one before it."""
+    phases = said.get("phases")
+    if not isinstance(phases, list) or not all(isinstance(one, dict) for one in phases):
+        return said
+    full: list[dict[str, Any]] = list(accumulate(phases, lambda before, own: {**before, **own}))
+    return {**said, "phases": full}
 
 
 def _check(phase: Phase, where: str) -> None:

@@ -19,28 +19,28 @@ def some(count: int = 300) -> list[Circuit]:
 
 def recomputed(question: str) -> str:
     """From the words of the question alone."""
-    values = {name: int(bit) for name, bit in re.findall(r"\b([a-z]) = ([01])", question)}
+    values = {name: int(bit == "T") for name, bit in re.findall(r"\b([a-z]) = ([FT])\b", question)}
     for name, first, sign, second in re.findall(r"\b([a-z]) = (?:([a-z]) (and|or|xor)|not) ([a-z])\b", question):
         signs = {"and": and_, "or": or_, "xor": xor}
         values[name] = signs[sign](values[first], values[second]) if sign else 1 - values[second]
-    return "".join(str(bit) for bit in list(values.values())[-3:])
+    return "".join("FT"[bit] for bit in list(values.values())[-3:])
 
 
 def test_a_short_chain_puts_in_the_bits() -> None:
     chain = FAMILY.chain(CIRCUIT, "short")
-    assert chain.steps == ("d = 1 and 0 = 0", "e = not 0 = 1", "f = 1 or 1 = 1", "d, e, f: 0 1 1")
-    assert chain.answer == FAMILY.answer(CIRCUIT) == "011"
+    assert chain.steps == ("d = T and F = F", "e = not F = T", "f = T or T = T", "d, e, f: F T T")
+    assert chain.answer == FAMILY.answer(CIRCUIT) == "FTT"
 
 
 def test_a_chain_in_words_names_the_inputs_first() -> None:
     assert FAMILY.chain(CIRCUIT, "words").steps[:2] == (
-        "d is a and b, that is 1 and 0, so d is 0",
-        "e is not d, that is not 0, so e is 1",
+        "d is a and b, that is T and F, so d is F",
+        "e is not d, that is not F, so e is T",
     )
 
 
 def test_the_question_tells_inputs_and_gates() -> None:
-    assert "a = 1, b = 0, c = 1" in FAMILY.ask(CIRCUIT, Random(0))
+    assert "a = T, b = F, c = T" in FAMILY.ask(CIRCUIT, Random(0))
     assert "d = a and b. e = not d. f = e or c" in FAMILY.ask(CIRCUIT, Random(0))
 
 
@@ -60,8 +60,8 @@ def test_the_last_step_shows_the_answer(style: str) -> None:
 def test_a_gate_that_goes_wrong_carries_on() -> None:
     found = {FAMILY.chain(CIRCUIT, "short", wording, slip=0).steps for wording in range(20)}
     assert found == {
-        ("d = 1 and 0 = 1", "e = not 1 = 0", "f = 0 or 1 = 1", "d, e, f: 1 0 1"),
-        ("d = 1 and 1 = 1", "e = not 1 = 0", "f = 0 or 1 = 1", "d, e, f: 1 0 1"),
+        ("d = T and F = T", "e = not T = F", "f = F or T = T", "d, e, f: T F T"),
+        ("d = T and T = T", "e = not T = F", "f = F or T = T", "d, e, f: T F T"),
     }
 
 

@@ -5,8 +5,8 @@ from random import Random
 import pytest
 
 from mullover.scorers.arithmetic import parse
+from mullover.tasks.school.combine import Puzzle
 from mullover.tasks.school.countdown import Countdown, reaches
-from mullover.tasks.school.make_number import Puzzle
 
 FAMILY = Countdown()
 PUZZLE = Puzzle((3, 7, 12), 33, ((7, "*", 3), (21, "+", 12)))

@@ -5,7 +5,8 @@ from random import Random
 import pytest
 
 from mullover.scorers.arithmetic import parse
-from mullover.tasks.school.make_number import MakeNumber, Puzzle, Table, ways_on
+from mullover.tasks.school.combine import Puzzle, Table, ways_on
+from mullover.tasks.school.make_number import MakeNumber
 
 FAMILY = MakeNumber()
 PUZZLE = Puzzle((2, 3, 4), 18, ((4, "+", 2), (6, "*", 3)))

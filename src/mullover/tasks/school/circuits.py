@@ -10,12 +10,13 @@ from mullover.tasks.school.family import Chain, Family, Split
 Gate = tuple[str, int, int]  # and, or, xor of two places; `not` of the first, which is then also the second
 # how many inputs by grade, from and to, and how many gates
 SIZES = {1: (3, 4, 2), 2: (3, 4, 3), 3: (2, 4, 5), 4: (2, 4, 8), 5: (2, 4, 12)}
-FLIPPED = {"0": "1", "1": "0"}
+BITS = ("F", "T")  # letters, as an answer of digits would be compared as a number
+FLIPPED = {"F": "T", "T": "F"}
 ONWARD = 0.9  # how often a gate takes an output that no gate took before
 ASKED = (
     "{inputs}. {gates}. What are {asked}?",
     "{inputs}. {gates}. Give the values of {asked}.",
-    "Inputs: {inputs}. Gates: {gates}. What are the bits {asked}?",
+    "Inputs: {inputs}. Gates: {gates}. What are the values of {asked}?",
     "A circuit has the inputs {inputs} and the gates {gates}. Find {asked}.",
     "{inputs}. {gates}. Work out {asked}.",
 )
@@ -41,7 +42,7 @@ class Circuits(Family[Circuit]):
     kind = "text"
     styles = ("short", "words")
     principle = "Work out one gate at a time, in order. Put in the values of its inputs and note its output."
-    instruction = 'End with "ANSWER: " and the bits in order, without spaces.'
+    instruction = 'End with "ANSWER: " and the letters in order, without spaces.'
 
     def draw(self, rng: Random, grade: int, split: Split) -> Circuit:
         few, most, count = SIZES[grade]
@@ -50,26 +51,26 @@ class Circuits(Family[Circuit]):
 
     def ask(self, facts: Circuit, rng: Random) -> str:
         names = ascii_lowercase
-        inputs = ", ".join(f"{names[i]} = {bit}" for i, bit in enumerate(facts.inputs))
+        inputs = ", ".join(f"{names[i]} = {BITS[bit]}" for i, bit in enumerate(facts.inputs))
         gates = ". ".join(f"{names[i]} = {written(g, names)}" for i, g in enumerate(facts.gates, len(facts.inputs)))
         return rng.choice(ASKED).format(inputs=inputs, gates=gates, asked=listed(facts))
 
     def answer(self, facts: Circuit) -> str:
-        bits = [str(bit) for bit in facts.inputs]
+        bits = [BITS[bit] for bit in facts.inputs]
         for gate in facts.gates:
             bits.append(output(gate, bits))
         return "".join(bits[i] for i in facts.asked)
 
     def guess(self, facts: Circuit) -> float:
-        """Each of the bits is 0 or 1."""
-        return 0.5 ** len(facts.asked)
+        """By saying what is commonest: of three values, or of two. Counted over 4,000 problems of each grade."""
+        return 0.17 if len(facts.asked) == 3 else 0.29
 
     def content(self, facts: Circuit) -> str:
         return repr((facts.inputs, tuple(map(plain, facts.gates))))
 
     def chain(self, facts: Circuit, style: str, wording: int = 0, slip: int | None = None) -> Chain:
         rng, steps = Random(wording), list[str]()
-        bits = [str(bit) for bit in facts.inputs]
+        bits = [BITS[bit] for bit in facts.inputs]
         for at, gate in enumerate(facts.gates):
             seen, bit = mistaken(gate, bits, rng) if slip == at else (bits, output(gate, bits))
             name, shown = ascii_lowercase[len(bits)], written(gate, seen)
@@ -107,8 +108,8 @@ def plain(gate: Gate) -> Gate:
 
 def output(gate: Gate, bits: Sequence[str]) -> str:
     sign, first, second = gate
-    ones = (bits[first] + bits[second]).count("1")
-    return str(int({"and": ones == 2, "or": ones > 0, "xor": ones == 1, "not": ones == 0}[sign]))
+    true = (bits[first] + bits[second]).count("T")
+    return BITS[{"and": true == 2, "or": true > 0, "xor": true == 1, "not": true == 0}[sign]]
 
 
 def mistaken(gate: Gate, bits: Sequence[str], rng: Random) -> tuple[Sequence[str], str]:

@@ -6,12 +6,11 @@ from itertools import combinations
 from random import Random
 
 from mullover.scorers.arithmetic import countdown
-from mullover.tasks.school.family import Chain, Family, Split
-from mullover.tasks.school.make_number import (
+from mullover.tasks.school.combine import (
+    Combining,
     Puzzle,
     Step,
     Table,
-    blind,
     misread,
     rest,
     result,
@@ -21,6 +20,7 @@ from mullover.tasks.school.make_number import (
     spoilt,
     ways_on,
 )
+from mullover.tasks.school.family import Chain, Split
 from mullover.types import Scorer
 
 # how many numbers by grade, up to which (one of them, drawn for each number), the largest target, are all needed?
@@ -43,13 +43,12 @@ ASKED = (
 )
 
 
-class Countdown(Family[Puzzle]):
+class Countdown(Combining):
     """Partial results are whole and above 0; what is left is told in every line."""
 
     name = "countdown"
-    space = "numbers"
+    asked = ASKED
     what = "a target to be reached with some of the given numbers"
-    kind = "expression"
     styles = ("straight", "search")
     principle = "Join two of the numbers that are left and note what is left then. Start again if it is a dead end."
 
@@ -64,19 +63,6 @@ class Countdown(Family[Puzzle]):
             target = result(steps[-1])
             if not needed or not any(reaches(part, target) for part in combinations(numbers, count - 1)):
                 return Puzzle(numbers, target, steps)
-
-    def ask(self, facts: Puzzle, rng: Random) -> str:
-        return rng.choice(ASKED).format(target=facts.target, numbers=", ".join(map(str, facts.numbers)))
-
-    def answer(self, facts: Puzzle) -> str:
-        return self.chain(facts, self.styles[0]).answer
-
-    def guess(self, facts: Puzzle) -> float:
-        """Roughly: as if all numbers had to be used."""
-        return blind(len(facts.numbers))
-
-    def content(self, facts: Puzzle) -> str:
-        return str(facts)
 
     def scorer(self, facts: Puzzle) -> Scorer:
         return countdown(facts.numbers, facts.target, all_numbers=False)

@@ -95,6 +95,10 @@ class Family(ABC, Generic[F]):
         content = self.content(facts)
         return "test" if content in self.held else split_of(f"{self.space or self.name}:{content}")
 
+    def fits(self, facts: F, answer: str) -> bool:
+        """Is this answer, of a chain with a slip, right all the same? By its text, unless many are."""
+        return answer == self.answer(facts)
+
     def scorer(self, facts: F) -> Scorer:
         """Who grades: the answer's value, unless a family has a rule."""
         return exact(self.answer(facts), spec(self.kind))

@@ -1,17 +1,25 @@
-"""A number to be made from others, each used exactly once; and the steps of such puzzles, which `Countdown` shares."""
+"""A number to be made from others, each used exactly once."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import comb, prod
+from collections.abc import Sequence
 from random import Random
 
-from mullover.scorers.arithmetic import countdown, parse
-from mullover.tasks.school.family import Chain, Family, Split
+from mullover.scorers.arithmetic import countdown
+from mullover.tasks.school.combine import (
+    Combining,
+    Puzzle,
+    Table,
+    misread,
+    rest,
+    result,
+    said,
+    some_numbers,
+    some_way,
+    spoilt,
+    ways_on,
+)
+from mullover.tasks.school.family import Chain, Split
 from mullover.types import Scorer
 
-Step = tuple[int, str, int]  # 7 * 3: the larger number first
-Move = tuple[Step, int]  # a step and what it is said to give
-SIGNS = "+-*"
 # how many numbers by grade, up to which (one of them, drawn for each number), and the largest target
 SIZES = {1: (2, (15, 99), 99), 2: (3, (13, 50), 99), 3: (3, (13, 60), 199), 4: (4, (13,), 99), 5: (5, (13,), 199)}
 ASKED = (
@@ -23,24 +31,12 @@ ASKED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Puzzle:
-    numbers: tuple[int, ...]
-    target: int
-    steps: tuple[Step, ...]  # one way to the target
-
-    def __str__(self) -> str:
-        """The same for all orders of the numbers and all ways to the target."""
-        return f"{sorted(self.numbers)} to {self.target}"
-
-
-class MakeNumber(Family[Puzzle]):
+class MakeNumber(Combining):
     """Steps are written as proposals of the Game of 24 are in Yao et al. 2023, arXiv:2305.10601."""
 
     name = "make"
-    space = "numbers"
+    asked = ASKED
     what = "a number to be made from others, each used once"
-    kind = "expression"
     styles = ("short", "goal")
     principle = "Join two numbers into one and note which numbers are left, until only the goal is left."
 
@@ -51,18 +47,6 @@ class MakeNumber(Family[Puzzle]):
             steps = some_way(rng, numbers, limit)
             if steps:
                 return Puzzle(numbers, result(steps[-1]), steps)
-
-    def ask(self, facts: Puzzle, rng: Random) -> str:
-        return rng.choice(ASKED).format(target=facts.target, numbers=", ".join(map(str, facts.numbers)))
-
-    def answer(self, facts: Puzzle) -> str:
-        return self.chain(facts, self.styles[0]).answer
-
-    def guess(self, facts: Puzzle) -> float:
-        return blind(len(facts.numbers))
-
-    def content(self, facts: Puzzle) -> str:
-        return str(facts)
 
     def scorer(self, facts: Puzzle) -> Scorer:
         return countdown(facts.numbers, facts.target, all_numbers=True)
@@ -83,103 +67,3 @@ class MakeNumber(Family[Puzzle]):
         lines += [f"{table.join(*move)} (left: {table})" for move in moves]
         text = misread(table.newest, facts.target, rng) if slip == len(lines) else table.newest
         return Chain((*lines, f"{text} = {facts.target}"), text, slip)
-
-
-class Table:
-    """The numbers that are left, each with the expression that it stands for."""
-
-    def __init__(self, numbers: Sequence[int]) -> None:
-        self._items = [(number, str(number), 3) for number in numbers]  # 3, 2, 1: a number, a product, a sum
-
-    def __str__(self) -> str:
-        return " ".join(str(number) for number, _, _ in self._items)
-
-    @property
-    def newest(self) -> str:
-        return self._items[-1][1]
-
-    def join(self, step: Step, value: int) -> str:
-        a, sign, b = step
-        (left, left_binds), (right, right_binds) = self._take(a), self._take(b)
-        binds = 2 if sign == "*" else 1
-        left = f"({left})" if left_binds < binds else left
-        right = f"({right})" if right_binds < binds or (sign == "-" and right_binds == 1) else right
-        self._items.append((value, f"{left} {sign} {right}", binds))
-        return f"{a} {sign} {b} = {value}"
-
-    def _take(self, value: int) -> tuple[str, int]:
-        """The newest of equal ones: what was just made is made to be used."""
-        at = max(i for i, item in enumerate(self._items) if item[0] == value)
-        return self._items.pop(at)[1:]
-
-
-def result(step: Step) -> int:
-    a, sign, b = step
-    return a + b if sign == "+" else a - b if sign == "-" else a * b
-
-
-def said(steps: Sequence[Step]) -> list[Move]:
-    return [(step, result(step)) for step in steps]
-
-
-def blind(count: int) -> float:
-    """Roughly one in all ways to pick a pair and a sign until one number is left."""
-    return 1 / prod(comb(left, 2) * len(SIGNS) for left in range(2, count + 1))
-
-
-def some_numbers(rng: Random, count: int, ranges: Sequence[int]) -> tuple[int, ...]:
-    return tuple(rng.randint(1, rng.choice(ranges)) for _ in range(count))
-
-
-def some_way(rng: Random, numbers: Sequence[int], limit: int) -> tuple[Step, ...]:
-    """Join all of them at random, between 1 and `limit` all the way; empty where they get stuck."""
-    left, steps = list(numbers), list[Step]()
-    while len(left) > 1:
-        b, a = sorted(left.pop(rng.randrange(len(left))) for _ in range(2))
-        signs = "+" * (a + b <= limit) + "-" * (a > b) + "**" * (b > 1 and a * b <= limit)
-        if not signs:
-            return ()
-        steps.append((a, rng.choice(signs), b))
-        left.append(result(steps[-1]))
-    return tuple(steps)
-
-
-def rest(numbers: Sequence[int], steps: Sequence[Step], at: int) -> tuple[int, ...]:
-    """The numbers that lie beside those of step `at`."""
-    left = list(numbers)
-    for a, sign, b in steps[: at + 1]:
-        left.remove(a)
-        left.remove(b)
-        left.append(result((a, sign, b)))
-    return tuple(left[:-1])
-
-
-def ways_on(others: tuple[int, ...], target: int, whole: bool) -> dict[int, tuple[Step, ...]]:
-    """From which values, joined with the others one by one, the target is reached, and how.
-
-    Args:
-        whole: must all of the others be used?
-    """
-    found: dict[int, tuple[Step, ...]] = {} if whole and others else {target: ()}
-    for i, c in enumerate(others):
-        for new, after in ways_on(others[:i] + others[i + 1 :], target, whole).items():
-            steps = [(new - c, "+"), (new + c, "-"), (c - new, "-"), (new // c if new % c == 0 and c > 1 else 0, "*")]
-            for value, sign in steps:
-                if value > (sign == "*"):
-                    found.setdefault(value, ((max(value, c), sign, min(value, c)), *after))
-    return found
-
-
-def spoilt(steps: Sequence[Step], at: int, ways: Mapping[int, tuple[Step, ...]], rng: Random) -> list[Move]:
-    """The steps with a false one, from which one of the ways goes on; most false ones are near the truth."""
-    a, _, b = steps[at]
-    false = [((a, sign, b), value) for sign in SIGNS for value in ways if result((a, sign, b)) != value]
-    step, value = rng.choice(sorted(false, key=lambda move: abs(result(move[0]) - move[1]))[:3])
-    return [*said(steps[:at]), (step, value), *said(ways[value])]
-
-
-def misread(text: str, target: int, rng: Random) -> str:
-    """The expression without its parentheses or with another sign, so that it misses the target."""
-    plain = text.replace("(", "").replace(")", "")
-    others = [text[:i] + sign + text[i + 1 :] for i, now in enumerate(text) if now in SIGNS for sign in SIGNS]
-    return rng.choice([wrong for wrong in (plain, plain, plain, *others) if parse(wrong)[0] != target])

@@ -70,6 +70,9 @@ class OpenEnded(Family[Wish]):
     def guess(self, facts: Wish) -> float:
         return 0.0
 
+    def fits(self, facts: Wish, answer: str) -> bool:
+        return all(holds for _, holds in rubric(facts, answer))
+
     def scorer(self, facts: Wish) -> Scorer:
         """The share of the rubric's points that hold."""
 

@@ -102,7 +102,8 @@ def critique(draw: Draw) -> Document:
 def judge(draw: Draw) -> Document:
     """Is a solution right? At once, or after a check."""
     pairs = [draw.slipped() for _ in range(4)]
-    wrong, clean = next((pair for pair in pairs if pair[0].answer != draw.answer), pairs[0][1:] * 2)
+    family, facts = draw.item.family, draw.item.facts
+    wrong, clean = next((pair for pair in pairs if not family.fits(facts, pair[0].answer)), pairs[0][1:] * 2)
     if draw.rng.random() < EVEN:
         wrong = clean
     verdict = "yes" if wrong.slip is None else "no"
@@ -115,8 +116,9 @@ def judge(draw: Draw) -> Document:
 
 def choose(draw: Draw) -> Document:
     """Which of some answers is right?"""
-    wrong = {draw.slipped()[0].answer for _ in range(6)} - {draw.answer}
-    answers = [draw.answer, *sorted(wrong)[:3]]
+    wrong = sorted({draw.slipped()[0].answer for _ in range(9)} - {draw.answer})
+    wrong = [answer for answer in wrong if not draw.item.family.fits(draw.item.facts, answer)]
+    answers = [draw.answer, *draw.rng.sample(wrong, min(3, len(wrong)))]
     draw.rng.shuffle(answers)
     letter = ascii_uppercase[answers.index(draw.answer)]
     options = "\n".join(f"({ascii_uppercase[i]}) {answer}" for i, answer in enumerate(answers))

@@ -43,6 +43,10 @@ class Sums(Family[Terms]):
     def answer(self, facts: Terms) -> str:
         return str(sum(facts))
 
+    def content(self, facts: Terms) -> str:
+        """The same numbers in another order are the same problem."""
+        return repr(sorted(facts))
+
     def guess(self, facts: Terms) -> float:
         """Among all totals between 0 and the sum of the sizes."""
         return 1 / (1 + sum(map(abs, facts)))
