@@ -12,6 +12,8 @@ Each writes one JSON file to OUT_DIR, from which pocket_card.py writes the card;
 
 import asyncio
 import json
+import math
+import os
 import platform
 import sys
 import time
@@ -26,21 +28,23 @@ from safetensors import safe_open
 
 from mullover.aio import together
 from mullover.answers import find
+from mullover.api import asolve
+from mullover.evaluate.metrics import wilson
 from mullover.openers import open_model
 from mullover.prompts import style
 from mullover.tasks import Problem, Task, load
 from mullover.tasks.school import FAMILIES, GRADES
 from mullover.train import exam
-from mullover.types import Candidate, Model, Sample, Sampling
+from mullover.types import Candidate, Kind, Model, Sample, Sampling
 
 SAMPLES, TEMPERATURE, LONGEST = 16, 0.8, 420
 MIDDLE = 0.75  # the highest accuracy of a middle grade
 DRAWS = 4000  # of the bootstrap
 GREEDY = Sampling(temperature=0.0, max_tokens=LONGEST)
 DRAWN = Sampling(temperature=TEMPERATURE, max_tokens=LONGEST)
-LECTURE = (
+LECTURE: tuple[tuple[str, Kind, str], ...] = (
     ("I have 3 apples, my dad has 2 more apples than me. How many apples do we have in total?", "number", "8"),
-    ("I have 3 apples. My dad has 2 more apples than I do. How many apples have we got together?", "number", "8"),
+    ("There are 3 apples in my bag. Dad owns two more apples than I do. What is our total of apples?", "number", "8"),
     ('Take the last letters of the words "artificial intelligence" and put them together.', "text", "le"),
     ('What is the output when concatenating the last letter of each word of "artificial intelligence"?', "text", "le"),
     ("How many r's are in strawberry?", "number", "3"),
@@ -57,7 +61,8 @@ class Room:
 
     async def rights(self) -> list[bool]:
         candidates = [Candidate.of(sample) for sample in self.samples]
-        return [(s.value or 0.0) >= 1.0 for s in await self.task.grade(self.problem)(self.problem.prompt(), candidates)]
+        scores = await self.task.grade(self.problem)(self.problem.prompt(), candidates)
+        return [score.value is not None and score.value >= 1.0 for score in scores]
 
     async def vote(self) -> tuple[bool, int]:
         """Is the commonest answer right (a tie goes to the first), and how many different ones are there?"""
@@ -125,7 +130,7 @@ async def measured(model: Model, cell: str) -> dict[str, Any]:
         "direct": share(direct),
         "plain": share(plain),
         "greedy": share(greedy),
-        "greedy interval": exam.wilson(sum(greedy), len(greedy)),
+        "greedy interval": wilson(sum(greedy), len(greedy)),
         "sample": round(sum(map(sum, rights)) / (SAMPLES * len(rights)), 4),
         "majority": share(vote),
         "pass": share([any(one) for one in rights]),
@@ -166,21 +171,18 @@ async def skills(model: Model, _: Any) -> dict[str, Any]:
 
 
 async def lecture(model: Model, _: Any) -> dict[str, Any]:
-    """How many of seeds 0 to 9 give the right answer by a vote of 16; and what is said directly."""
+    """How many of seeds 0 to 9 give the right answer by self-consistency; and what one chain and none say."""
     found = dict[str, Any]()
     for question, kind, gold in LECTURE:
-        problem = Problem(question, question, gold, _spec(kind))
-        task = Task("lecture", (problem,), _grader, "", "")
-        wins = 0
-        for seed in range(10):
-            seeds = tuple(seed * 100 + i for i in range(SAMPLES))
-            prompt = style("step_by_step").ask(problem.prompt())
-            sampling = Sampling(**{**fields(DRAWN), "seeds": seeds})
-            wins += (await Room(task, problem, await model.sample(prompt, SAMPLES, sampling)).vote())[0]
-        (room,) = await asked(model, task, "direct", 1, GREEDY)
-        (chain,) = await asked(model, task, "step_by_step", 1, GREEDY)
-        said = room.found[0].value if room.found[0] else None
-        found[question] = {"right of 10 seeds": wins, "directly": said, "chain": chain.samples[0].text}
+        votes = [await asolve(question, model=model, strategy="self_consistency", kind=kind, n=SAMPLES, seed=i,
+                              temperature=TEMPERATURE) for i in range(10)]  # fmt: skip
+        direct = await asolve(question, model=model, strategy="direct", kind=kind)
+        chain = await asolve(question, model=model, strategy="chain_of_thought", kind=kind)
+        found[question] = {
+            "right of 10 seeds": sum(run.answer.value == gold for run in votes),
+            "directly": direct.answer.value,
+            "chain": chain.answer.text,
+        }
         print(question, found[question], flush=True)
     return found
 
@@ -249,27 +251,11 @@ def margin(sample: Sample, found: Any) -> float:
     ends = (*sample.offsets[1:], len(sample.text))
     span = range(found.start + sample.thought, found.end + sample.thought)
     gaps = [
-        _p(two[0].logprob) - (_p(two[1].logprob) if len(two) > 1 else 0.0)
+        math.exp(two[0].logprob) - (math.exp(two[1].logprob) if len(two) > 1 else 0.0)
         for at, end, two in zip(sample.offsets, ends, sample.alternatives, strict=False)
         if at < span.stop and end > span.start and two
     ]
     return sum(gaps) / len(gaps) if gaps else 0.0
-
-
-def _p(logprob: float) -> float:
-    return float(2.718281828459045**logprob)
-
-
-def _spec(kind: Any) -> Any:
-    from mullover.tasks.kinds import spec
-
-    return spec(kind)
-
-
-def _grader(problem: Problem) -> Any:
-    from mullover.scorers.exact import exact
-
-    return exact(problem.answer or "", problem.expects)
 
 
 def write(out: Path, name: str, found: Any) -> None:
@@ -280,8 +266,6 @@ def write(out: Path, name: str, found: Any) -> None:
 
 
 def cores() -> int:
-    import os
-
     return os.cpu_count() or 1
 
 

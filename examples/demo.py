@@ -13,7 +13,7 @@ QUESTIONS = (
     ("I have 3 apples, my dad has 2 more apples than me. How many apples do we have in total?", "number", "8"),
     ('Take the last letters of the words "artificial intelligence" and put them together.', "text", "le"),
     ('How many times does the letter r appear in "strawberry"?', "number", "3"),
-    ("What is 38 - 17 + 25 + 9?", "number", "55"),
+    ("What is 57 - 28 + 16 + 9?", "number", "54"),
 )
 WAYS: tuple[tuple[str, dict[str, int]], ...] = (
     ("direct", {}),

@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "openers": NOUNS | {"prompts", "answers", "scorers", "backends", "strategies"},
     "api": RUN | {"openers", "backends"},
     "bench": NOUNS | {"engine"},
-    "train": NOUNS | {"answers", "prompts", "engine", "tasks", "scorers", "backends", "strategies"},
+    "train": NOUNS | {"answers", "prompts", "engine", "tasks", "scorers", "backends", "store", "evaluate"},
     "cli": RUN | {"store", "tasks", "scorers", "answers", "evaluate", "openers", "api", "backends", "bench", "train"},
 }
 FOREIGN = {

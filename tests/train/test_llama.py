@@ -184,7 +184,7 @@ class TestKernels:
     @pytest.mark.parametrize("vectors", fast.WIDTHS)
     def test_attention_equals_autograd_in_float64(self, kernels: Any, threads: int, vectors: int) -> None:
         heads, size = 3, vectors * int(kernels.lanes())
-        packing, turns = Packing((1, 3, 4, 5, 33, 70)), ops.turns(80, size, 100.0)
+        packing, turns = Packing((1, 3, 4, 5, 33, 70)), ops.rotary(80, size, 100.0)
         qkv, dy = 1.5 * some(116, 3 * heads * size), some(116, heads * size, seed=2)
 
         def plain(qkv: Tensor) -> Tensor:

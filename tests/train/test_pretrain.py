@@ -157,7 +157,7 @@ class TestGoingOn:
 
     def test_once_the_rate_falls_the_steps_stay_as_they_are(self, tmp_path: Path) -> None:
         trained(tmp_path / "run")
-        with pytest.raises(OptionError, match="12 steps whose rate falls already"):
+        with pytest.raises(OptionError, match="12 of them done, whose rate falls from step 8"):
             trained(tmp_path / "run", replace(TINY, steps=16))
 
     @pytest.mark.parametrize("other", [replace(TINY, lr=0.1), replace(TINY, seed=5), replace(TINY, warmup=3)])

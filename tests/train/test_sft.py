@@ -1,6 +1,9 @@
 """Fine-tuning: what is learned of an example, that it is learned, going on, adapters, and data that is wrong."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -379,3 +382,36 @@ class TestLora:
         monkeypatch.setattr(sft, "find_spec", lambda name: None if name == "peft" else object())
         with pytest.raises(OptionError, match="LoRA needs peft"):
             tuned(data, base, tmp_path / "out", replace(FAST, lora=2))
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns_of_both_their_batches(
+    data: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node=2",
+        "--master_port=29517",
+        "-m",
+        "mullover",
+    ]
+    words += ["train", "sft", "--data", str(data), "--model", str(base), "--out", str(tmp_path / "two")]
+    words += ["--batch", "25", "--lr", "0.003", "--epochs", "4"]
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=400, env=env)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("holds the model") == 1
+
+    single = examples.batches
+
+    def both(*args: Any) -> list[list[int]]:
+        order = single(*args)
+        order += order[: len(order) % 2]
+        return [a + b for a, b in zip(order[::2], order[1::2], strict=True)]
+
+    monkeypatch.setattr(examples, "batches", both)
+    tuned(data, base, tmp_path / "one")
+    two, one = (load_file(tmp_path / name / MODEL / "model.safetensors") for name in ("two", "one"))
+    assert all(torch.allclose(two[name], one[name], rtol=1e-3, atol=1e-4) for name in one)

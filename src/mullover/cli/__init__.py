@@ -65,7 +65,8 @@ def _at_home() -> None:
     """For a process of its own: strategies are imported from here too, SIGTERM is Ctrl-C, a stdout may be missing."""
     with suppress(OSError):  # the folder is gone
         sys.path.append(os.getcwd())  # last, so that no file here can stand for a library
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as shells have it in the background: SIGTERM ends it
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  for the rest of the process
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 

@@ -67,6 +67,8 @@ def sft(
 
     settings = Settings(epochs=epochs, batch=batch, lr=lr, lora=lora, longest=longest, seed=seed)
     made = run(data, model, out, settings, tell)
+    if made is None:
+        return  # of several processes another one writes
     _plot(out)
     print(f"{clean(str(made))} holds the model; ask it: mull ask --model {clean(str(made))} ...")
 

@@ -29,11 +29,18 @@ def fits(config: Mapping[str, Any]) -> bool:
         and all(isinstance(config.get(name), int) and config[name] > 0 for name in NUMBERS)
         and all(config.get(name, value) == value for name, value in USUAL.items())
         and isinstance(rope, dict)
-        and rope.get("rope_type", "default") == "default"
+        and rope.get("rope_type", rope.get("type", "default")) == "default"
         and not config.get("quantization_config")
         and all(isinstance(one, (int, float)) for one in (theta_of(config), config.get("rms_norm_eps", 1e-6)))
-        and config["num_attention_heads"] % config.get("num_key_value_heads", config["num_attention_heads"]) == 0
+        and _shared(config)
     )
+
+
+def _shared(config: Mapping[str, Any]) -> bool:
+    """Do queries share heads evenly, and do heads have an even width?"""
+    queries, width = config["num_attention_heads"], config["hidden_size"]
+    heads, size = config.get("num_key_value_heads") or queries, config.get("head_dim") or width // queries
+    return isinstance(heads, int) and isinstance(size, int) and heads > 0 and not queries % heads and not size % 2
 
 
 def theta_of(config: Mapping[str, Any]) -> Any:
@@ -55,7 +62,7 @@ class Rotation:
         return both.cos().to(like.dtype), both.sin().to(like.dtype)
 
 
-class Plain(nn.Module):
+class PlainLlama(nn.Module):
     """Raises KeyError or TypeError where a number is missing: see `fits`."""
 
     def __init__(self, config: Mapping[str, Any], dtype: torch.dtype) -> None:

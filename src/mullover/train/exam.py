@@ -3,10 +3,10 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 
 from mullover.aio import together
+from mullover.evaluate.metrics import wilson
 from mullover.tasks.school import FAMILIES
 from mullover.tasks.school.document import Document, Draw
 from mullover.tasks.school.family import GRADES, Split
@@ -16,8 +16,8 @@ from mullover.types import Candidate, Message, Model, Prompt, Sampling
 LONGEST = 420  # tokens of an answer; no right one of any family is longer
 FILE = "exams.jsonl"  # of a run
 WHOLE = ("direct", "step_by_step")  # skills that are examined in every grade
+TRIES = 10  # draws for each question that is wanted
 MIDDLE = 2  # the grade in which the others are
-Z = 1.96
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +43,8 @@ class Mark:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 %, by Wilson's score. Source: Wilson 1927."""
+        """95 %, by Wilson's score."""
         return wilson(self.right, self.asked)
-
-
-def wilson(right: int, asked: int) -> tuple[float, float]:
-    """The 95 % interval of a share; (0, 1) where nothing was asked."""
-    if asked == 0:
-        return 0.0, 1.0
-    share, room = right / asked, Z * Z / asked
-    middle, half = (share + room / 2) / (1 + room), sqrt(share * (1 - share) * room + room * room / 4) / (1 + room)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def cells(families: Iterable[str] = FAMILIES, skills: Iterable[str] = SKILLS) -> list[Cell]:
@@ -67,9 +58,16 @@ def cells(families: Iterable[str] = FAMILIES, skills: Iterable[str] = SKILLS) ->
 
 
 def questions(cell: Cell, split: Split, many: int, seed: int = 0) -> Iterator[Document]:
-    """Documents of a cell."""
-    for i in range(many):
-        yield SKILLS[cell.skill](Draw.of(FAMILIES[cell.family], cell.grade, split, seed, i))
+    """Documents of a cell about different problems; fewer where it has no more."""
+    family, seen = FAMILIES[cell.family], set[str]()
+    for i in range(TRIES * many):
+        draw = Draw.of(family, cell.grade, split, seed, i)
+        content = family.content(draw.item.facts)
+        if content not in seen:
+            seen.add(content)
+            yield SKILLS[cell.skill](draw)
+        if len(seen) == many:
+            return
 
 
 def prompt_of(document: Document) -> Prompt:
@@ -104,19 +102,23 @@ async def examine(model: Model, wanted: Sequence[Cell], split: Split, many: int,
 
     asked = [(cell, document) for cell in wanted for document in questions(cell, split, many, seed)]
     verdicts = await together(*(one(document) for _, document in asked))
-    rights = dict.fromkeys(wanted, 0)
+    counts = {cell: [0, 0] for cell in wanted}
     for (cell, _), verdict in zip(asked, verdicts, strict=True):
-        rights[cell] += verdict
-    return [Mark(cell, count, many) for cell, count in rights.items()]
+        counts[cell][0] += verdict
+        counts[cell][1] += 1
+    return [Mark(cell, *count) for cell, count in counts.items()]
 
 
 def write(path: Path, step: int, marks: Sequence[Mark]) -> None:
-    """One line a cell, behind those of earlier steps."""
-    with path.open("a", encoding="utf-8") as file:
+    """One line a cell, behind those of earlier steps; all of them or none."""
+    made = path.with_suffix(".new")
+    with made.open("w", encoding="utf-8") as file:
+        file.write(path.read_text(encoding="utf-8") if path.is_file() else "")
         for mark in marks:
             cell = mark.cell
             told = {"step": step, "skill": cell.skill, "family": cell.family, "grade": cell.grade}
             file.write(json.dumps(told | {"right": mark.right, "asked": mark.asked}) + "\n")
+    made.replace(path)
 
 
 def table(marks: Sequence[Mark]) -> str:

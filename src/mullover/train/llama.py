@@ -55,18 +55,18 @@ class Layer(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.heads, self.eps = shape.heads, shape.eps
-        self.before_attention = nn.Parameter(torch.ones(shape.width))
+        self.attention_norm = nn.Parameter(torch.ones(shape.width))
         self.qkv = nn.Parameter(torch.empty(3 * shape.width, shape.width))
         self.out = nn.Parameter(torch.empty(shape.width, shape.width))
-        self.before_inner = nn.Parameter(torch.ones(shape.width))
+        self.mlp_norm = nn.Parameter(torch.ones(shape.width))
         self.gate_up = nn.Parameter(torch.empty(2 * shape.inner, shape.width))
         self.down = nn.Parameter(torch.empty(shape.width, shape.inner))
 
-    def forward(self, x: Tensor, turns: Tensor, packing: Packing) -> Tensor:
+    def forward(self, x: Tensor, rotary: Tensor, packing: Packing) -> Tensor:
         """(tokens, width) to the same."""
-        qkv = ops.norm(x, self.before_attention, self.eps) @ self.qkv.t()
-        x = torch.addmm(x, ops.attend(qkv, turns, packing, self.heads), self.out.t())
-        inner = ops.swiglu(ops.norm(x, self.before_inner, self.eps) @ self.gate_up.t())
+        qkv = ops.norm(x, self.attention_norm, self.eps) @ self.qkv.t()
+        x = torch.addmm(x, ops.attend(qkv, rotary, packing, self.heads), self.out.t())
+        inner = ops.swiglu(ops.norm(x, self.mlp_norm, self.eps) @ self.gate_up.t())
         return torch.addmm(x, inner, self.down.t())
 
 
@@ -80,7 +80,7 @@ class Llama(nn.Module):
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.last = nn.Parameter(torch.ones(shape.width))
         self.head = nn.Parameter(torch.empty(vocab, shape.width))
-        self.register_buffer("turns", ops.turns(shape.context, shape.width // shape.heads, shape.theta), False)
+        self.register_buffer("rotary", ops.rotary(shape.context, shape.width // shape.heads, shape.theta), False)
         self._begin(seed)
 
     def _begin(self, seed: int) -> None:
@@ -99,7 +99,7 @@ class Llama(nn.Module):
         """
         x = nn.functional.embedding(ids, self.embedding)
         for layer in self.layers:
-            x = layer(x, self.turns, packing)
+            x = layer(x, self.rotary, packing)
         x = x if where is None else x[where]
         return ops.norm(x, self.last, self.shape.eps) @ self.head.t()
 
@@ -123,12 +123,12 @@ def _parts(layer: Any) -> list[tuple[str, Tensor]]:
     q, k, v = layer.qkv.chunk(3)
     gate, up = layer.gate_up.chunk(2)
     return [
-        ("input_layernorm", layer.before_attention),
+        ("input_layernorm", layer.attention_norm),
         ("self_attn.q_proj", q),
         ("self_attn.k_proj", k),
         ("self_attn.v_proj", v),
         ("self_attn.o_proj", layer.out),
-        ("post_attention_layernorm", layer.before_inner),
+        ("post_attention_layernorm", layer.mlp_norm),
         ("mlp.gate_proj", gate),
         ("mlp.up_proj", up),
         ("mlp.down_proj", layer.down),

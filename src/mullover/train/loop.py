@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mullover.errors import OptionError
+from mullover.errors import ModelError, OptionError
 from mullover.train import checkpoint
 from mullover.train.losses import cross_entropy
 
@@ -114,10 +114,13 @@ class Loop:
         facts = checkpoint.load(folder, model, optimizers) or {}
         if facts.pop("identity", identity) != identity:
             raise OptionError(f"{folder} holds a run by another recipe; choose another --out")
-        steps, level = facts.pop("steps", schedule.steps), facts.pop("level", schedule.level)
+        ends = facts.pop("steps", schedule.steps), facts.pop("level", schedule.level)
         self.done = Done(**facts)
-        if steps != schedule.steps and self.done.step > min(level, schedule.level):
-            raise OptionError(f"{folder} holds a run of {steps} steps whose rate falls already; choose another --out")
+        if ends != (schedule.steps, schedule.level) and self.done.step > min(ends[1], schedule.level):
+            raise OptionError(
+                f"{folder} holds a run of {ends[0]} steps, {self.done.step} of them done, whose rate falls from step "
+                f"{ends[1]} on; that cannot be changed any more; choose another --out"
+            )
         if self.devices.main:
             self._forget_later()
 
@@ -125,7 +128,9 @@ class Loop:
         """Lines of the log behind the checkpoint: these steps are done again."""
         log = self.folder / LOG
         lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-        log.write_text("".join(f"{line}\n" for line in lines if _step(line) <= self.done.step), encoding="utf-8")
+        made = log.with_suffix(".new")
+        made.write_text("".join(f"{line}\n" for line in lines if _step(line) <= self.done.step), encoding="utf-8")
+        made.replace(log)
 
     def save(self) -> None:
         if self.devices.main:
@@ -165,6 +170,11 @@ class Loop:
         logits = self.forward(batch)
         shared = self.devices.total(weight.to(logits.device)).clamp(min=1e-9)
         loss = cross_entropy(logits, batch.targets.to(logits.device), shared, batch.weights)
+        if not torch.isfinite(loss.detach()):
+            raise ModelError(
+                f"the loss of step {self.done.step + 1} is no finite number; lower the learning rate; "
+                f"the last checkpoint in {self.folder} stays as it is"
+            )
         self.devices.backward(loss)
         learned = [w for w in self.model.parameters() if w.grad is not None]
         norm = nn.utils.clip_grad_norm_(learned, self.schedule.clip)

@@ -26,7 +26,7 @@ class Packing:
         return torch.tensor([0, *self.lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32).to(self.device)
 
     @cached_property
-    def places(self) -> Tensor:
+    def positions(self) -> Tensor:
         """(tokens,): each token's place in its document."""
         return torch.cat([torch.arange(n) for n in self.lengths]).to(self.device)
 
@@ -34,10 +34,10 @@ class Packing:
     def grid(self) -> tuple[Tensor, Tensor]:
         """Row and column of each token where every document has a row of its own."""
         rows = torch.repeat_interleave(torch.arange(len(self.lengths)), torch.tensor(self.lengths))
-        return rows.to(self.device), self.places
+        return rows.to(self.device), self.positions
 
 
-def turns(context: int, size: int, theta: float) -> Tensor:
+def rotary(context: int, size: int, theta: float) -> Tensor:
     """(2, context, size // 2): cosine and sine of each place's rotation.
 
     Source: Su et al. 2021, arXiv:2104.09864, section 3.2.2; halves as transformers has them.
@@ -62,14 +62,14 @@ def swiglu(x: Tensor) -> Tensor:
     return functional.silu(gate) * up
 
 
-def attend(qkv: Tensor, turns: Tensor, packing: Packing, heads: int) -> Tensor:
+def attend(qkv: Tensor, rotary: Tensor, packing: Packing, heads: int) -> Tensor:
     """Causal attention within each document: (tokens, 3 * width) to (tokens, width)."""
     tokens, width = qkv.shape[0], qkv.shape[1] // 3
-    if max(packing.lengths) > turns.shape[1] or sum(packing.lengths) != tokens:  # kernels would read beyond the end
-        raise ValueError(f"documents must be at most {turns.shape[1]} tokens long, and as many as there are")
+    if max(packing.lengths) > rotary.shape[1] or sum(packing.lengths) != tokens:  # kernels would read beyond the end
+        raise ValueError(f"documents must be at most {rotary.shape[1]} tokens long, and as many as there are")
     if fast.fits(qkv) and fast.fits_heads(width // heads):
-        return fast.Attend.apply(qkv, *turns, packing.starts, heads)  # type: ignore[no-any-return,no-untyped-call]
-    turned = turns[0, packing.places], turns[1, packing.places]
+        return fast.Attend.apply(qkv, *rotary, packing.starts, heads)  # type: ignore[no-any-return,no-untyped-call]
+    turned = rotary[0, packing.positions], rotary[1, packing.positions]
     q, k, v = qkv.view(tokens, 3, heads, width // heads).unbind(1)
     q, k = rotated(q, turned), rotated(k, turned)
     rows, columns = packing.grid

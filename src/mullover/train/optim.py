@@ -76,8 +76,8 @@ def optimizers(model: nn.Module, recipe: Recipe) -> list[Optimizer]:
     names = {n for n, _ in inside}
     rest = [w for n, w in model.named_parameters() if n not in names]
     if recipe.optimizer == "adamw":
-        every = [*rest, *(w for _, w in inside)]
-        return [AdamW(every, lr=lr, betas=(0.9, 0.95), eps=1e-10, weight_decay=decay)]
+        groups = [{"params": [w for _, w in inside], "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}]
+        return [AdamW(groups, lr=lr, betas=(0.9, 0.95), eps=1e-10)]
     parts = {"qkv": 3, "gate_up": 2}
     matrices = [(w, parts.get(n.rpartition(".")[2], 1)) for n, w in inside]
     return [

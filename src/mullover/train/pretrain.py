@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from mullover.engine import memory
+from mullover.store.lock import Lock
 from mullover.train import chat, corpus
 from mullover.train.llama import Llama
 from mullover.train.loop import Batch, Loop, Say
@@ -35,9 +36,18 @@ def pretrain(recipe: Recipe, folder: Path, say: Say, exam: Exam | None = None) -
 
     Raises:
         OptionError: the folder holds another run.
+        StoreError: another process trains there now.
     """
     memory.keep_freed()
     folder.mkdir(parents=True, exist_ok=True)
+    lock = Lock(folder)
+    try:
+        return _pretrain(recipe, folder, say, exam)
+    finally:
+        lock.close()
+
+
+def _pretrain(recipe: Recipe, folder: Path, say: Say, exam: Exam | None) -> Path:
     tokenizer = tokenizer_of(recipe, folder, say)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = Llama(recipe.model, tokenizer.get_vocab_size(), recipe.seed).to(device)

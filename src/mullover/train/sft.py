@@ -21,7 +21,7 @@ from mullover.train.loop import Alone, Batch, Devices, Loop, Say, Schedule
 from mullover.train.ops import Packing
 
 MODEL = "model"
-TOLERANCE = 1e-3  # of a logit, between packed and alone
+TOLERANCE = 1e-3  # of a logit, between packed and alone, in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,31 +44,33 @@ class Settings:
             raise OptionError("epochs, batch and longest must be at least 1, lr above 0, lora at least 0")
 
 
-def sft(data: Path, model: Path, out: Path, settings: Settings, say: Say) -> Path:
+def sft(data: Path, model: Path, out: Path, settings: Settings, say: Say) -> Path | None:
     """Fine-tune the model of a directory, going on where a run in `out` stopped.
 
     On several devices it is started by `accelerate launch` or `torchrun`; each takes a batch of its own.
 
     Returns:
-        Path: the directory of the finished model, in `out`; with LoRA the adapters are merged into it.
+        The directory of the finished model, in `out`; with LoRA the adapters are merged into it. None: of several
+        processes this is not the one that writes.
 
     Raises:
         OptionError: the model, the data or the settings cannot be used, or `out` holds another run.
     """
     memory.keep_freed()
-    tokenizer, net = _loaded(model)
+    tokenizer, net = _loaded(model, settings.lora > 0)
     torch.manual_seed(settings.seed)  # of fresh adapters
     net = _adapted(net, settings.lora) if settings.lora else net
+    devices = _devices()
+    net = net.to(devices.device)
     context = int(getattr(net.config, "max_position_embeddings", 1 << 20))
     told, long = examples.read(data, tokenizer, min(settings.longest, context))
     order = examples.batches(told, settings.batch, settings.epochs, settings.seed)
-    devices = _devices()
     steps = -(-len(order) // devices.count)
     out.mkdir(parents=True, exist_ok=True)
     if devices.main:
         say(f"{len(told)} examples in {steps} steps" + (f"; {long} are too long and left out" if long else ""))
-        if not any(one.ids[end - 1] == tokenizer.eos_token_id for one in told for _, end in one.learned):
-            say(f"no turn of the assistant ends in {tokenizer.eos_token!r}: the model will not learn to stop")
+        if not any(tokenizer.eos_token_id in one.ids[first:end] for one in told for first, end in one.learned):
+            say(f"no turn of the assistant has the end {tokenizer.eos_token!r}: the model will not learn to stop")
     weights = [weight for weight in net.parameters() if weight.requires_grad]
     optimizer = AdamW(weights, lr=settings.lr, betas=(0.9, 0.999), weight_decay=settings.decay)
     wrapped, forward = devices.wrapped(net), row
@@ -76,27 +78,35 @@ def sft(data: Path, model: Path, out: Path, settings: Settings, say: Say) -> Pat
         say("this model does not tell packed examples apart: each has a row of its own")
         forward = padded
     schedule = Schedule(steps, int(settings.warmup * steps), settings.cooldown)
-    identity = _identity(data, model, settings)
+    identity = _identity(data, model, settings, devices.count)
     loop = Loop(out, net, [optimizer], schedule, lambda batch: forward(wrapped, batch), identity, devices)
     stream = examples.Examples(told, order, loop.done.step, devices.index, devices.count)
     net.train()
     for _ in loop.steps(stream, say, settings.checkpoint):
         pass
-    return _saved(net, tokenizer, out / MODEL) if devices.main else out / MODEL
+    if devices.main:
+        _saved(net, tokenizer, out / MODEL)
+    return out / MODEL if devices.main else None
 
 
 def row(net: Any, batch: Batch) -> Tensor:
     """Logits of the targets; the places of tokens, which begin anew with each example, keep them apart."""
     device = next(net.parameters()).device
     packing = Packing(batch.lengths, device)
-    told = net(
-        input_ids=batch.ids.to(device).unsqueeze(0),
-        position_ids=packing.places.unsqueeze(0),
-        use_cache=False,
-        logits_to_keep=batch.where.to(device),
-    )
+    with _half(device):
+        told = net(
+            input_ids=batch.ids.to(device).unsqueeze(0),
+            position_ids=packing.positions.unsqueeze(0),
+            use_cache=False,
+            logits_to_keep=batch.where.to(device),
+        )
     logits: Tensor = told.logits[0]
     return logits
+
+
+def _half(device: torch.device) -> torch.autocast:
+    """Products in bfloat16 on a GPU, where weights stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
 def padded(net: Any, batch: Batch) -> Tensor:
@@ -106,7 +116,8 @@ def padded(net: Any, batch: Batch) -> Tensor:
     ids = torch.zeros((len(batch.lengths), max(batch.lengths)), dtype=torch.int64, device=device)
     mask = torch.zeros_like(ids)
     ids[rows, columns], mask[rows, columns] = batch.ids.to(device), 1
-    logits = net(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    with _half(device):
+        logits = net(input_ids=ids, attention_mask=mask, use_cache=False).logits
     where = batch.where.to(device)
     told: Tensor = logits[rows[where], columns[where]]
     return told
@@ -122,16 +133,18 @@ def packs(net: Any, told: list[examples.Example]) -> bool:
         alone, behind = row(net, examples.batch([short])), row(net, examples.batch([long, short]))
     except (TypeError, ValueError, RuntimeError):
         return False
-    return bool((alone - behind[len(behind) - len(alone) :]).abs().max() < TOLERANCE * alone.abs().max().clamp(min=1))
+    room = max(TOLERANCE, 8 * torch.finfo(alone.dtype).eps) * alone.abs().max().clamp(min=1)
+    return bool((alone - behind[len(behind) - len(alone) :]).abs().max() < room)
 
 
-def _loaded(path: Path) -> tuple[Any, Any]:
+def _loaded(path: Path, adapters: bool) -> tuple[Any, Any]:
     if missing := [name for name in ("transformers", "tokenizers") if find_spec(name) is None]:
         raise OptionError(f"fine-tuning needs {', '.join(missing)}; pip install 'mullover[train]'")
     Folder.read(path)  # says what is wrong with it
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    kind = torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
+    # What is trained must be float32: steps of a small learning rate are lost in the rounding of bfloat16.
+    kind = torch.bfloat16 if adapters and torch.cuda.is_available() else torch.float32
     where = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(path), **where)
@@ -139,7 +152,7 @@ def _loaded(path: Path) -> tuple[Any, Any]:
     except Exception as error:  # noqa: BLE001  the library raises whatever went wrong
         raise OptionError(f"cannot load {path}: {str(error).strip().splitlines()[0][:200]}") from None
     net.get_input_embeddings().padding_idx = None  # the end is a padding token to many, and must be learned
-    return tokenizer, net.to("cuda" if torch.cuda.is_available() else "cpu")
+    return tokenizer, net
 
 
 def _adapted(net: Any, rank: int) -> Any:
@@ -161,6 +174,7 @@ class Several(Devices):
 
         self._by = Accelerator()
         self.main, self.index, self.count = self._by.is_main_process, self._by.process_index, self._by.num_processes
+        self.device = self._by.device
 
     def wrapped(self, net: Any) -> Any:
         return self._by.prepare_model(net)
@@ -175,6 +189,7 @@ class Several(Devices):
 
 class One(Alone):
     index, count = 0, 1
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def wrapped(self, net: Any) -> Any:
         return net
@@ -189,11 +204,11 @@ def _devices() -> Several | One:
     return Several()
 
 
-def _identity(data: Path, model: Path, settings: Settings) -> str:
+def _identity(data: Path, model: Path, settings: Settings, devices: int) -> str:
     with data.open("rb") as file:
         seen = hashlib.file_digest(file, "sha256").hexdigest()
     said = {name: value for name, value in asdict(settings).items() if name != "checkpoint"}
-    return hashlib.sha256(canonical([said, seen, Folder.read(model).digest]).encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical([said, seen, Folder.read(model).digest, devices]).encode()).hexdigest()[:16]
 
 
 def _saved(net: Any, tokenizer: Any, to: Path) -> Path:

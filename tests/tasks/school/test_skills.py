@@ -66,7 +66,7 @@ def test_a_third_of_critiques_find_nothing_and_half_of_verdicts_are_yes() -> Non
 
 
 def test_plain_questions_are_mostly_answered_at_once() -> None:
-    direct = sum(lesson("plain", "sums", i).said == lesson("plain", "sums", i).wants for i in range(300))
+    direct = sum("\n" not in lesson("plain", "sums", i).said for i in range(300))
     assert 180 < direct < 240
 
 

@@ -62,6 +62,15 @@ class Folder:
         )
 
     @property
+    def weights(self) -> list[Path]:
+        """The files that the index names; without one `model.safetensors`, or all there are."""
+        index = _json(self.path / "model.safetensors.index.json")
+        if index is not None and isinstance(index.get("weight_map"), dict):
+            return [self.path / Path(name).name for name in sorted({str(v) for v in index["weight_map"].values()})]
+        whole = self.path / "model.safetensors"
+        return [whole] if whole.is_file() else sorted(self.path.glob("*.safetensors"))
+
+    @property
     def switches(self) -> bool:
         """Can thinking be turned on and off by the template?"""
         return "enable_thinking" in self.template_text

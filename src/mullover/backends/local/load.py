@@ -119,11 +119,11 @@ def _plain(folder: Folder, dtype: torch.dtype) -> tuple[Any, list[str], list[str
     """A model that needs no transformers, and the names of weights that are missing or do not fit."""
     weights = dict[str, torch.Tensor]()
     try:
-        for file in sorted(folder.path.glob("*.safetensors")):
+        for file in folder.weights:
             weights |= load_file(file)
     except (OSError, ValueError, SafetensorError) as error:
         raise OptionError(f"cannot load {folder.path}: {_first(error)}") from None
-    model = plain.Plain(folder.config, dtype)
+    model = plain.PlainLlama(folder.config, dtype)
     return model, *model.take(weights)
 
 

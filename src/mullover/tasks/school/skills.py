@@ -14,9 +14,13 @@ EVEN = 0.5
 
 
 def plain(draw: Draw) -> Document:
-    """Asked without a word on how: mostly the bare answer, at times a chain."""
+    """Asked without a word on how: mostly the answer at once, at times a chain.
+
+    The answer is stated in a sentence, so that the likeliest first token is that of an answer and not of a chain,
+    however many different answers there are.
+    """
     if draw.rng.random() < DIRECTLY:
-        return draw.lesson(draw.question, draw.answer)
+        return draw.lesson(draw.question, stated(draw.answer))
     return draw.lesson(draw.question, concluded(draw.chain()))
 
 
@@ -25,7 +29,7 @@ def direct(draw: Draw) -> Document:
     if draw.rng.random() < EVEN:
         return draw.lesson(draw.asked("direct"), stated(draw.answer, True))
     if draw.rng.random() < EVEN:
-        return draw.lesson(draw.question, draw.answer, thinking=False)
+        return draw.lesson(draw.question, stated(draw.answer), thinking=False)
     return draw.lesson(f"{draw.question} {draw.instruction}", stated(draw.answer, True), thinking=False)
 
 
