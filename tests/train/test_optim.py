@@ -104,13 +104,14 @@ class TestRecipes:
         of_adamw = {names[id(w)] for group in adamw.param_groups for w in group["params"]}
         assert of_adamw == set(names.values()) - of_muon.keys()
 
-    def test_adamw_has_all(self) -> None:
+    def test_adamw_has_all_and_only_matrices_within_layers_decay(self) -> None:
         model = noisy()
         (one,) = optimizers(model, replace(TINY, optimizer="adamw", decay=0.1))
         assert isinstance(one, AdamW)
-        (group,) = one.param_groups
-        assert {id(w) for w in group["params"]} == {id(w) for w in model.parameters()}
-        assert (group["lr"], group["weight_decay"]) == (TINY.lr, 0.1)
+        matrices, others = one.param_groups
+        assert {id(w) for w in [*matrices["params"], *others["params"]]} == {id(w) for w in model.parameters()}
+        assert {id(w) for w in matrices["params"]} == {id(w) for w in model.layers.parameters() if w.dim() == 2}
+        assert (matrices["weight_decay"], others["weight_decay"], others["lr"]) == (0.1, 0.0, TINY.lr)
 
     @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
     def test_a_few_steps_lower_the_loss(self, optimizer: str) -> None:

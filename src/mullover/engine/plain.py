@@ -70,7 +70,7 @@ class PlainLlama(nn.Module):
         queries, width = config["num_attention_heads"], config["hidden_size"]
         heads = config.get("num_key_value_heads") or queries
         size = config.get("head_dim") or width // queries
-        said = {"rms_norm_eps": 1e-6, **config, "num_key_value_heads": heads, "head_dim": size}
+        said = {"rms_norm_eps": 1e-6, **USUAL, **config, "num_key_value_heads": heads, "head_dim": size}
         self.config = SimpleNamespace(**said)
         model: Any = nn.Module()
         model.embed_tokens = Weight(dtype, config["vocab_size"], width)
