@@ -172,7 +172,7 @@ class Several(Devices):
     def __init__(self) -> None:
         from accelerate import Accelerator
 
-        self._by = Accelerator()
+        self._by = Accelerator(cpu=not torch.cuda.is_available())
         self.main, self.index, self.count = self._by.is_main_process, self._by.process_index, self._by.num_processes
         self.device = self._by.device
 
