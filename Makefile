@@ -17,7 +17,7 @@ $(BIN)/mull: pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,local,train,plots]'
 	@touch $@
 
-demo: .venv/local
+demo: $(BIN)/mull
 	@$(BIN)/python examples/demo.py
 
 test: .venv/local
