@@ -1,0 +1,126 @@
+"""The model in the package: what it is, that it runs elsewhere, and that its card tells the truth."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import safe_open
+
+import mullover
+from mullover.openers import open_model
+from mullover.tasks import load
+from mullover.tasks.school import FAMILIES
+from mullover.tasks.school.document import Draw
+from mullover.tasks.school.skills import SKILLS
+from mullover.train import exam, recipe
+from mullover.types import Model, Prompt, Sampling
+
+HERE = Path(mullover.__file__).with_name("pocket")
+pytestmark = pytest.mark.skipif(not (HERE / "config.json").is_file(), reason="the weights are not in this checkout")
+ROOT = Path(__file__).parents[2]
+GREEDY = Sampling(temperature=0.0, max_tokens=200)
+
+
+@pytest.fixture(scope="module")
+def pocket() -> Model:
+    return open_model("pocket")
+
+
+def said(model: Model, question: str, sampling: Sampling = GREEDY) -> str:
+    return asyncio.run(model.sample(Prompt.of(question), 1, sampling))[0].text
+
+
+def results(name: str) -> Any:
+    return json.loads((HERE / "card" / f"{name}.json").read_text())["results"]
+
+
+def test_it_is_small_and_in_bfloat16() -> None:
+    files = [*HERE.glob("*.safetensors")]
+    assert len(files) == 1 and files[0].stat().st_size < 16 << 20
+    with safe_open(files[0], "pt") as weights:
+        tensors = [weights.get_tensor(name) for name in weights.keys()]  # noqa: SIM118
+    assert sum(tensor.numel() for tensor in tensors) <= 7_000_000
+    assert {str(tensor.dtype) for tensor in tensors} == {"torch.bfloat16"}
+
+
+def test_it_is_named_thinks_and_has_room(pocket: Model) -> None:
+    assert pocket.info.name == "pocket" and pocket.info.context >= 1024
+    assert pocket.info.think == ("<think>", "</think>") and "thinking" in pocket.info.can
+
+
+def test_transformers_says_the_same_tokens(pocket: Any) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(str(HERE))
+    model: Any = AutoModelForCausalLM.from_pretrained(str(HERE), dtype=torch.float32)  # which is in eval mode
+    assert type(model).__name__ == "LlamaForCausalLM"
+    for family in FAMILIES.values():
+        question = Draw.of(family, 2, "test", 9, 0).question
+        turns = [{"role": "user", "content": f"{question}\n\nLet's think step by step."}]
+        ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        with torch.no_grad():
+            out = model.generate(**ids, max_new_tokens=80, do_sample=False, temperature=None)[
+                0, ids["input_ids"].shape[1] :
+            ]
+        (mine,) = asyncio.run(
+            pocket.sample(Prompt.of(turns[0]["content"]), 1, Sampling(temperature=0.0, max_tokens=80))
+        )
+        assert list(mine.ids) == out.tolist()
+
+
+def test_a_plain_question_is_mostly_answered_at_once_and_a_chain_is_thought_when_asked(pocket: Model) -> None:
+    questions = [Draw.of(FAMILIES["sums"], 2, "test", 1, i).question for i in range(20)]
+    plain = [said(pocket, question) for question in questions]
+    asked = [said(pocket, f"{question}\n\nLet's think step by step.") for question in questions]
+    assert sum("\n" not in text for text in plain) >= 18
+    assert sum("\n" in text for text in asked) == 20
+
+
+def test_thinking_is_switched_by_the_template(pocket: Model) -> None:
+    question = "What is 57 - 28 + 16 + 9?"
+    on = said(pocket, question, Sampling(temperature=0.0, max_tokens=200, thinking=True))
+    off = said(pocket, question, Sampling(temperature=0.0, max_tokens=200, thinking=False))
+    assert "</think>" in on and "\n" in on.split("</think>")[0].strip()
+    assert "</think>" not in off and "\n" not in off.strip()
+
+
+@pytest.mark.parametrize("family", ["sums", "story"])
+def test_it_is_as_good_as_its_card_says(pocket: Model, family: str) -> None:
+    right, asked = results("skills")[f"step_by_step/{family}/2"]
+    (mark,) = asyncio.run(exam.examine(pocket, [exam.Cell("step_by_step", family, 2)], "test", asked))
+    assert abs(mark.right - right) <= 2  # another processor may break a tie in another way
+
+
+def test_its_card_is_made_from_its_results(tmp_path: Path) -> None:
+    words = [sys.executable, str(ROOT / "benchmarks" / "pocket_card.py"), str(tmp_path), str(HERE / "card")]
+    subprocess.run(words, check=True, cwd=ROOT)
+    assert (tmp_path / "CARD.md").read_text() == (HERE / "CARD.md").read_text()
+
+
+def test_the_cells_of_later_comparisons_are_fixed_and_measured() -> None:
+    chosen, measured = results("cells"), results("measure")
+    assert set(chosen) == set(FAMILIES)
+    for family, row in chosen.items():
+        shares = {int(grade): share for grade, share in row["greedy on dev"].items()}
+        assert row["middle"] == next((g for g in range(2, 6) if shares[g] <= 0.75), 5)
+        assert f"school/{family}/{row['middle']}" in measured
+    assert all(load(cell).problems for cell in list(measured)[:3])
+
+
+def test_its_recipe_is_the_one_that_is_shipped() -> None:
+    path = recipe.named("pocket")
+    assert path is not None
+    said_, run = recipe.read(path), results("run")
+    assert (said_.steps, said_.model.width, said_.model.layers) == (run["steps"], run["width"], run["layers"])
+
+
+def test_lessons_of_every_skill_are_understood_in_form(pocket: Model) -> None:
+    """It answers a critique with a step, a verdict with yes or no."""
+    critique = SKILLS["critique"](Draw.of(FAMILIES["sums"], 2, "test", 4, 0))
+    (sample,) = asyncio.run(pocket.sample(exam.prompt_of(critique), 1, GREEDY))
+    assert sample.text.startswith("1. ") and "The answer is" in sample.text
