@@ -97,20 +97,16 @@ def _examine(said: Recipe, folder: Path, out: Path, step: int) -> None:
     """Held-out accuracy of each cell, told and kept."""
     from mullover.tasks.school import FAMILIES
     from mullover.tasks.school.skills import SKILLS
-    from mullover.train import exam, plots
+    from mullover.train import exam
 
-    if step in {line["step"] for line in plots.lines(out / exam.FILE)}:
+    if step in {line["step"] for line in exam.lines(out / exam.FILE)}:
         return  # before the run was stopped
     last = said.phase(said.steps)
     cells = exam.cells(last.families or FAMILIES, last.skills or SKILLS)
     marks = asyncio.run(exam.examine(open_model(str(folder)), cells, "dev", said.questions))
     exam.write(out / exam.FILE, step, marks)
     tell(f"held-out accuracy after {step} steps, per cent of {said.questions} a cell")
-    tell_all(exam.table(marks))
-
-
-def tell_all(text: str) -> None:
-    for line in text.splitlines():
+    for line in exam.table(marks).splitlines():
         tell(line)
 
 

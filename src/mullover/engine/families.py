@@ -1,5 +1,6 @@
 """Which models of transformers the engine runs as they are, and why others are refused."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from mullover.errors import OptionError
@@ -52,16 +53,25 @@ def check(config: Any, where: str) -> None:
     layers = config.get("num_hidden_layers", config.get("n_layer", 1))
     if not isinstance(layers, int) or layers < 1:
         raise OptionError(f"{where} has num_hidden_layers {layers!r} in its config.json; it must be at least 1")
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    rope = rope_of(config)
     if not isinstance(rope, dict):
         raise OptionError(f"{where} has the rope {str(rope)[:40]!r} in its config.json; it must be an object")
     for one in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
-        kind = one.get("rope_type", one.get("type", "default"))
+        kind = kind_of(one)
         if kind in MOVING:
             raise OptionError(
                 f"{where} turns positions by the kind {kind!r}, which depends on what else is in a batch; "
                 "set rope_type to default or yarn in its config.json, or serve it elsewhere"
             )
+
+
+def rope_of(config: Any) -> Any:
+    """What a configuration says of rotation, under its new name or the old one; an object, if it is right."""
+    return config.get("rope_parameters") or config.get("rope_scaling") or {}
+
+
+def kind_of(rope: Mapping[str, Any]) -> Any:
+    return rope.get("rope_type", rope.get("type", "default"))
 
 
 def _there_are() -> str:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mullover.engine.families import kind_of, rope_of
+
 NUMBERS = (
     "hidden_size",
     "intermediate_size",
@@ -23,13 +25,13 @@ USUAL = {"attention_bias": False, "mlp_bias": False, "tie_word_embeddings": Fals
 
 def fits(config: Mapping[str, Any]) -> bool:
     """Is it a Llama in its usual form: rotation that does not scale, no biases, a head of its own, silu?"""
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    rope = rope_of(config)
     return (
         config.get("model_type") == "llama"
         and all(isinstance(config.get(name), int) and config[name] > 0 for name in NUMBERS)
         and all(config.get(name, value) == value for name, value in USUAL.items())
         and isinstance(rope, dict)
-        and rope.get("rope_type", rope.get("type", "default")) == "default"
+        and kind_of(rope) == "default"
         and not config.get("quantization_config")
         and all(isinstance(one, (int, float)) for one in (theta_of(config), config.get("rms_norm_eps", 1e-6)))
         and _shared(config)

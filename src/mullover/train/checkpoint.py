@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,17 @@ def save(folder: Path, model: nn.Module, optimizers: Sequence[Optimizer], facts:
     with made.open("rb") as file:
         os.fsync(file.fileno())
     made.replace(folder / NAME)
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """A new directory to fill, which takes the place of `folder` once it is filled."""
+    made = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    yield made
+    shutil.rmtree(folder, ignore_errors=True)
+    made.rename(folder)
 
 
 def load(folder: Path, model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Any] | None:

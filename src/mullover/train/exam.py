@@ -4,10 +4,12 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mullover.aio import together
 from mullover.evaluate.metrics import wilson
-from mullover.tasks.school import FAMILIES
+from mullover.scorers.exact import exact
+from mullover.tasks.school import FAMILIES, different
 from mullover.tasks.school.document import Document, Draw
 from mullover.tasks.school.family import GRADES, Split
 from mullover.tasks.school.skills import SKILLS
@@ -59,15 +61,8 @@ def cells(families: Iterable[str] = FAMILIES, skills: Iterable[str] = SKILLS) ->
 
 def questions(cell: Cell, split: Split, many: int, seed: int = 0) -> Iterator[Document]:
     """Documents of a cell about different problems; fewer where it has no more."""
-    family, seen = FAMILIES[cell.family], set[str]()
-    for i in range(TRIES * many):
-        draw = Draw.of(family, cell.grade, split, seed, i)
-        content = family.content(draw.item.facts)
-        if content not in seen:
-            seen.add(content)
-            yield SKILLS[cell.skill](draw)
-        if len(seen) == many:
-            return
+    for i, item in different(FAMILIES[cell.family], cell.grade, split, seed, many, TRIES):
+        yield SKILLS[cell.skill](Draw.about(item, split, seed, i))
 
 
 def prompt_of(document: Document) -> Prompt:
@@ -78,18 +73,14 @@ def prompt_of(document: Document) -> Prompt:
 
 
 async def right(document: Document, text: str) -> bool:
-    """By the rule of its family, where what is wanted is the answer of a problem; else by the document."""
-    item = document.item
-    if document.by == "answer" and item is not None and document.wants == item.family.answer(item.facts):
-        expects = document.expects
-        (score,) = await item.family.scorer(item.facts)(Prompt.of("", expects), [Candidate(answered(text))])
-        return score.value is not None and score.value >= 1.0
-    return document.right(text)
-
-
-def answered(text: str) -> str:
-    """What is said after thinking."""
-    return text.rpartition("</think>")[2]
+    """By the rule of its family, where what is wanted is the answer of a problem; else by what is wanted itself."""
+    if document.by == "first_line":
+        return text.strip().split("\n")[0].strip() == document.wants
+    item, expects = document.item, document.expects
+    of_problem = item is not None and document.wants == item.family.answer(item.facts)
+    scorer = item.family.scorer(item.facts) if item is not None and of_problem else exact(document.wants, expects)
+    (score,) = await scorer(Prompt.of("", expects), [Candidate(text.rpartition("</think>")[2])])
+    return score.value is not None and score.value >= 1.0
 
 
 async def examine(model: Model, wanted: Sequence[Cell], split: Split, many: int, seed: int = 0) -> list[Mark]:
@@ -107,6 +98,11 @@ async def examine(model: Model, wanted: Sequence[Cell], split: Split, many: int,
         counts[cell][0] += verdict
         counts[cell][1] += 1
     return [Mark(cell, *count) for cell, count in counts.items()]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """Of a JSONL file; none where there is no file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
 def write(path: Path, step: int, marks: Sequence[Mark]) -> None:

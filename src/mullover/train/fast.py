@@ -30,14 +30,15 @@ def library() -> Any:
     if found is None:
         return None
     for name, kinds in SIGNATURES.items():
-        getattr(found, name).argtypes = kinds
+        call = getattr(found, name)
+        call.argtypes, call.restype = kinds, _I if name == "attend_packed" else None
     return found
 
 
 def call(name: str, *args: Any) -> None:
     """Tensors as pointers, and the number of threads behind all."""
     said = [one.data_ptr() if isinstance(one, Tensor) else one for one in args]
-    if getattr(library(), name)(*said, torch.get_num_threads()) == 1 and name == "attend_packed":
+    if getattr(library(), name)(*said, torch.get_num_threads()):
         raise MemoryError("no memory for attention; take a smaller batch")
 
 

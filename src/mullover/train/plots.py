@@ -1,17 +1,12 @@
 """Loss and held-out accuracy of a run, drawn from its log."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from mullover.train.exam import FILE, WHOLE
+from mullover.train.exam import FILE, WHOLE, lines
 from mullover.train.loop import LOG
 
 SMOOTH = 25  # lines of the log that one point of the bold line is the mean of
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
 def draw(run: Path) -> list[Path]:

@@ -1,7 +1,6 @@
 """Training a small model from nothing, by a recipe."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from mullover.engine import memory
 from mullover.store.lock import Lock
-from mullover.train import chat, corpus
+from mullover.train import chat, checkpoint, corpus
 from mullover.train.llama import Llama
 from mullover.train.loop import Batch, Loop, Say
 from mullover.train.ops import Packing
@@ -50,6 +49,7 @@ def pretrain(recipe: Recipe, folder: Path, say: Say, exam: Exam | None = None) -
 def _pretrain(recipe: Recipe, folder: Path, say: Say, exam: Exam | None) -> Path:
     tokenizer = tokenizer_of(recipe, folder, say)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(recipe.seed)  # its state is in the checkpoint, and torch starts from another each time
     model = Llama(recipe.model, tokenizer.get_vocab_size(), recipe.seed).to(device)
 
     def forward(batch: Batch) -> Tensor:
@@ -59,13 +59,17 @@ def _pretrain(recipe: Recipe, folder: Path, say: Say, exam: Exam | None) -> Path
     loop = Loop(folder, model, optimizers(model, recipe), recipe.schedule, forward, recipe.identity)
     if loop.done.step:
         say(f"going on at step {loop.done.step}")
-    if exam is not None and loop.done.step and (loop.done.step % recipe.exam == 0 or loop.done.step == recipe.steps):
-        exam(export(model, tokenizer, folder / MODEL), loop.done.step)  # which a kill may have cut short
+
+    def examined(step: int) -> None:
+        if exam is not None and (step % recipe.exam == 0 or step == recipe.steps):
+            loop.save()
+            exam(export(model, tokenizer, folder / MODEL), step)
+
+    if loop.done.step:
+        examined(loop.done.step)  # which a kill may have cut short
     with corpus.Stream(recipe, tokenizer, loop.done.step) as stream:
         for step in loop.steps(stream, say, recipe.checkpoint):
-            if exam is not None and (step % recipe.exam == 0 or step == recipe.steps):
-                loop.save()
-                exam(export(model, tokenizer, folder / MODEL), step)
+            examined(step)
     return export(model, tokenizer, folder / MODEL)
 
 
@@ -82,16 +86,12 @@ def tokenizer_of(recipe: Recipe, folder: Path, say: Say) -> Tokenizer:
 
 def export(model: Llama, tokenizer: Tokenizer, to: Path) -> Path:
     """In bfloat16, as transformers and everything that serves models read it; in place of what was there."""
-    made = to.with_name(f"{to.name}.new")
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
     weights = {name: weight.to(torch.bfloat16).contiguous().cpu() for name, weight in model.exported().items()}
-    save_file(weights, made / "model.safetensors", {"format": "pt"})
     end = chat.end(tokenizer)
     sampling = {"do_sample": True, "temperature": 1.0, "eos_token_id": end, "pad_token_id": end}
-    for name, value in (("config", model.shape.config(model.vocab, end)), ("generation_config", sampling)):
-        (made / f"{name}.json").write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    chat.save(tokenizer, made, model.shape.context)
-    shutil.rmtree(to, ignore_errors=True)
-    made.rename(to)
+    with checkpoint.replaced(to) as made:
+        save_file(weights, made / "model.safetensors", {"format": "pt"})
+        for name, value in (("config", model.shape.config(model.vocab, end)), ("generation_config", sampling)):
+            (made / f"{name}.json").write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        chat.save(tokenizer, made, model.shape.context)
     return to

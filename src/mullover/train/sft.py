@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +15,7 @@ from mullover.backends.local.folder import Folder
 from mullover.engine import memory
 from mullover.errors import OptionError
 from mullover.seeds import canonical
-from mullover.train import examples
+from mullover.train import checkpoint, examples
 from mullover.train.loop import Alone, Batch, Devices, Loop, Say, Schedule
 from mullover.train.ops import Packing
 
@@ -211,12 +210,8 @@ def _identity(data: Path, model: Path, settings: Settings, devices: int) -> str:
     return hashlib.sha256(canonical([said, seen, Folder.read(model).digest, devices]).encode()).hexdigest()[:16]
 
 
-def _saved(net: Any, tokenizer: Any, to: Path) -> Path:
-    made = to.with_name(f"{to.name}.new")
-    shutil.rmtree(made, ignore_errors=True)
+def _saved(net: Any, tokenizer: Any, to: Path) -> None:
     whole = net.merge_and_unload() if hasattr(net, "merge_and_unload") else net
-    whole.save_pretrained(made, safe_serialization=True)
-    tokenizer.save_pretrained(made)
-    shutil.rmtree(to, ignore_errors=True)
-    made.rename(to)
-    return to
+    with checkpoint.replaced(to) as made:
+        whole.save_pretrained(made, safe_serialization=True)
+        tokenizer.save_pretrained(made)

@@ -5,7 +5,7 @@ from typing import Any
 
 from mullover.tasks.school.circuits import Circuits
 from mullover.tasks.school.countdown import Countdown
-from mullover.tasks.school.family import GRADES, SPLITS, Chain, Family, Split, drawn, problem
+from mullover.tasks.school.family import GRADES, SPLITS, Chain, Family, Split, different, drawn, problem
 from mullover.tasks.school.last_letters import LastLetters
 from mullover.tasks.school.letter_count import LetterCount
 from mullover.tasks.school.make_number import MakeNumber
@@ -15,7 +15,7 @@ from mullover.tasks.school.story import Story
 from mullover.tasks.school.sums import Sums
 from mullover.tasks.school.swaps import Swaps
 
-__all__ = ["FAMILIES", "GRADES", "SPLITS", "Chain", "Family", "Split", "drawn", "problem"]
+__all__ = ["FAMILIES", "GRADES", "SPLITS", "Chain", "Family", "Split", "different", "drawn", "problem"]
 
 FAMILIES: Mapping[str, Family[Any]] = {
     family.name: family

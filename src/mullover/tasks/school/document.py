@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from mullover.answers import find, key
 from mullover.prompts import style
 from mullover.tasks.kinds import spec
 from mullover.tasks.school.family import Chain, Drawn, Split, drawn
@@ -16,11 +15,11 @@ Turns = tuple[tuple[str, str], ...]  # role and text; the last is the user's
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One exchange. A pure value, but for `right`."""
+    """One exchange."""
 
     turns: Turns
     said: str  # what is to be learned
-    wants: str  # the part of it that counts, for `right`
+    wants: str  # the part of it that counts in an examination
     kind: Kind | None = None  # of an answer; None: `wants` must be the first line, or the last word, as `by` says
     thinking: bool | None = None  # how the template opens the assistant's turn
     given: str = ""  # of the assistant's turn, what stands already: seen, not learned
@@ -30,13 +29,6 @@ class Document:
     @property
     def expects(self) -> AnswerSpec:
         return spec(self.kind or "text")
-
-    def right(self, text: str) -> bool:
-        """Is what was said instead as good? For families with a rule, the examiner asks the family instead."""
-        if self.by == "first_line":
-            return text.strip().split("\n")[0].strip() == self.wants
-        found = find(text.rpartition("</think>")[2], self.expects, truncated=False)
-        return found is not None and key(found.value, self.expects) == key(self.wants, self.expects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +42,13 @@ class Draw:
 
     @staticmethod
     def of(family: Any, grade: int, split: Split, seed: int, index: int) -> "Draw":
-        rng = Random(f"lesson/{family.name}/{grade}/{split}/{seed}/{index}")
-        return Draw(drawn(family, grade, split, seed, index), split, rng, rng.getrandbits(32))
+        return Draw.about(drawn(family, grade, split, seed, index), split, seed, index)
+
+    @staticmethod
+    def about(item: Drawn[Any], split: Split, seed: int, index: int) -> "Draw":
+        """A problem that was drawn at that place."""
+        rng = Random(f"lesson/{item.family.name}/{item.grade}/{split}/{seed}/{index}")
+        return Draw(item, split, rng, rng.getrandbits(32))
 
     @property
     def question(self) -> str:
@@ -77,12 +74,12 @@ class Draw:
         family = self.item.family
         return family.chain(self.item.facts, name or self.rng.choice(family.styles), self.wording)
 
-    def slipped(self) -> tuple[Chain, Chain]:
-        """One with a planted slip, and the same without."""
+    def slipped(self) -> tuple[Chain, Chain, int]:
+        """One with a planted slip, the same without, and which step is the slip."""
         family, facts = self.item.family, self.item.facts
         name = self.rng.choice(family.styles)
         at = self.rng.choice(family.slips(facts, name))
-        return family.chain(facts, name, self.wording, at), family.chain(facts, name, self.wording)
+        return family.chain(facts, name, self.wording, at), family.chain(facts, name, self.wording), at
 
     def asked(self, name: str, instructed: bool = True) -> str:
         """The question in one of the styles of `prompts`."""

@@ -1,7 +1,7 @@
 """What a family of school problems is: problems that are drawn, asked, worked out step by step, and graded."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import count
@@ -123,6 +123,21 @@ def drawn(family: Family[Any], grade: int, split: Split, seed: int, index: int) 
         if family.split(facts) == split:
             return Drawn(family, grade, facts, family.ask(facts, rng))
     raise AssertionError("unreachable")
+
+
+def different(
+    family: Family[Any], grade: int, split: Split, seed: int, many: int, tries: int
+) -> Iterator[tuple[int, Drawn[Any]]]:
+    """The first `many` different problems and their places; fewer if `tries` draws for each find no more."""
+    seen = set[str]()
+    for index in range(tries * many):
+        item = drawn(family, grade, split, seed, index)
+        content = family.content(item.facts)
+        if content not in seen:
+            seen.add(content)
+            yield index, item
+        if len(seen) == many:
+            return
 
 
 def problem(item: Drawn[Any], id: str) -> Problem:

@@ -68,12 +68,12 @@ def extract(draw: Draw) -> Document:
 
 def wait(draw: Draw) -> Document:
     """Something stands already, maybe with a slip; after "Wait" it is looked through and gone on with."""
-    wrong, clean = draw.slipped()
-    if wrong.slip is None or draw.rng.random() < EVEN:
+    wrong, clean, slip = draw.slipped()
+    if draw.rng.random() < EVEN:
         wrong, at = clean, draw.rng.randint(1, len(clean.steps))
         done = at
     else:
-        at, done = min(len(wrong.steps), wrong.slip + draw.rng.choice((1, 1, 2, 9))), wrong.slip + 1
+        at, done = min(len(wrong.steps), slip + draw.rng.choice((1, 1, 2, 9))), slip + 1
     said = "\n".join((", I check.", checked(wrong.steps[:at], clean), *clean.steps[done:], ""))
     answer, given = stated(draw.answer), "\n".join(wrong.steps[:at]) + "\nWait"
     if draw.rng.random() < EVEN:
@@ -93,9 +93,9 @@ def checked(steps: tuple[str, ...], clean: Chain) -> str:
 
 def critique(draw: Draw) -> Document:
     """Name the first wrong step of a solution, or that there is none."""
-    wrong, clean = draw.slipped()
+    wrong, clean, _ = draw.slipped()
     if draw.rng.random() < 0.3:
-        wrong = Chain(clean.steps, clean.answer)
+        wrong = clean
     asked = f"Problem: {draw.question}\nSolution:\n{numbered(wrong.steps)}\n{stated(wrong.answer)}\n"
     asked += "Check it step by step. Which step is the first wrong one?"
     which = "none" if wrong.slip is None else str(wrong.slip + 1)
@@ -105,7 +105,7 @@ def critique(draw: Draw) -> Document:
 
 def judge(draw: Draw) -> Document:
     """Is a solution right? At once, or after a check."""
-    pairs = [draw.slipped() for _ in range(4)]
+    pairs = [draw.slipped()[:2] for _ in range(4)]
     family, facts = draw.item.family, draw.item.facts
     wrong, clean = next((pair for pair in pairs if not family.fits(facts, pair[0].answer)), pairs[0][1:] * 2)
     if draw.rng.random() < EVEN:
@@ -133,8 +133,7 @@ def choose(draw: Draw) -> Document:
 
 def revise(draw: Draw) -> Document:
     """Mend a solution by a critique of it."""
-    wrong, clean = draw.slipped()
-    slip = wrong.slip or 0
+    wrong, clean, slip = draw.slipped()
     asked = (
         f"Problem: {draw.question}\nSolution:\n{numbered(wrong.steps)}\n{stated(wrong.answer)}\n"
         f"Critique: Step {slip + 1} is wrong. It should be: {clean.steps[slip]}\nWrite the solution anew."

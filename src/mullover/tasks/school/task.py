@@ -1,11 +1,10 @@
 """`school/FAMILY/GRADE`: generated problems as a task, like any other."""
 
 import hashlib
-from itertools import islice
 
 from mullover.errors import OptionError
 from mullover.tasks.problem import Problem, Task
-from mullover.tasks.school import FAMILIES, GRADES, SPLITS, drawn, problem
+from mullover.tasks.school import FAMILIES, GRADES, SPLITS, different, problem
 from mullover.types import Scorer
 
 MANY = 400  # problems of a task
@@ -29,14 +28,10 @@ def load(name: str, seed: int = 0) -> Task:
     if family not in FAMILIES or grade not in map(str, GRADES) or split not in SPLITS:
         raise OptionError(f"no task {name[:80]!r}; write {FORM}; families are {', '.join(FAMILIES)}, grades 1 to 5")
     of = FAMILIES[family]
-    seen = dict[str, Problem]()
-    for index in range(TRIES * MANY):
-        item = drawn(of, int(grade), split, seed, index)
-        seen.setdefault(of.content(item.facts), problem(item, f"{family}-{grade}-{split}-{index}"))
-        if len(seen) == MANY:
-            break
-    digest = hashlib.sha256("\n".join(f"{one.id} {one.question}" for one in seen.values()).encode()).hexdigest()
-    return Task(name, tuple(islice(seen.values(), MANY)), grade_by_family, "generated", digest)
+    found = different(of, int(grade), split, seed, MANY, TRIES)
+    problems = tuple(problem(item, f"{family}-{grade}-{split}-{index}") for index, item in found)
+    digest = hashlib.sha256("\n".join(f"{one.id} {one.question}" for one in problems).encode()).hexdigest()
+    return Task(name, problems, grade_by_family, "generated", digest)
 
 
 def grade_by_family(one: Problem) -> Scorer:
