@@ -1,5 +1,6 @@
 """Batches of generated documents: a function of recipe and number, from training problems only."""
 
+import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
@@ -12,6 +13,7 @@ pytest.importorskip("torch")
 import torch
 from tests.train.small import SHAPE, TINY, tokenizer
 
+from mullover.errors import MulloverError, OptionError
 from mullover.tasks.school import family as families
 from mullover.tasks.school.document import Document
 from mullover.tasks.school.family import Drawn
@@ -97,6 +99,21 @@ def test_a_stream_gives_the_batches_in_their_order(workers: int) -> None:
     with corpus.Stream(TINY, tokenizer(), first, workers) as stream:
         found = [next(stream) for _ in range(12 if workers == 1 else 20)]
     assert all(equal(one, corpus.batch(TINY, tokenizer(), first + i)) for i, one in enumerate(found))
+
+
+def test_a_worker_that_was_killed_is_told() -> None:
+    with corpus.Stream(TINY, tokenizer(), 0) as stream:
+        next(stream)
+        (worker,) = multiprocessing.active_children()
+        worker.kill()
+        with pytest.raises(MulloverError, match=r"was ended \(code -9\); the same command goes on"):
+            list(islice(iter(lambda: next(stream), None), 10))  # what is in the pipe is still read
+
+
+def test_what_a_worker_finds_wrong_is_told() -> None:
+    cramped = replace(TINY, model=replace(TINY.model, context=8))
+    with corpus.Stream(cramped, tokenizer(), 0) as stream, pytest.raises(OptionError, match="longer than the context"):
+        next(stream)
 
 
 class TestSplits:

@@ -2,25 +2,25 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import accumulate, count
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from random import Random
 
 import torch
 from tokenizers import Tokenizer
 
-from mullover.errors import OptionError
+from mullover.errors import MulloverError, OptionError
 from mullover.tasks.school import FAMILIES
 from mullover.tasks.school.document import Document, Draw
 from mullover.tasks.school.skills import SKILLS
 from mullover.train import chat
 from mullover.train.loop import Batch
 from mullover.train.recipe import Phase, Recipe
-
-AHEAD = 8  # batches a worker may be ahead
 
 
 def documents(recipe: Recipe, batch: int) -> Iterator[Document]:
@@ -66,45 +66,63 @@ def batch(recipe: Recipe, tokenizer: Tokenizer, number: int) -> Batch:
 
 
 class Stream:
-    """Batches in their order from `first` on, from worker processes. Used with `with`."""
+    """Batches in their order from `first` on, from worker processes. Used with `with`.
+
+    Each worker makes every so-manieth batch and is at most one ahead of what its pipe holds.
+    """
 
     def __init__(self, recipe: Recipe, tokenizer: Tokenizer, first: int, workers: int = 1) -> None:
-        self._next = first
-        self._pool = multiprocessing.get_context("spawn").Pool(workers, _begin, (recipe, tokenizer.to_str()))
-        self._coming = deque(self._ask(first + i) for i in range(AHEAD * workers))
-
-    def _ask(self, number: int) -> "multiprocessing.pool.AsyncResult[Batch]":
-        return self._pool.apply_async(_made, (number,))
+        self._next = 0
+        self._workers = [_begun(recipe, tokenizer.to_str(), first + i, workers) for i in range(workers)]
 
     def __next__(self) -> Batch:
-        self._coming.append(self._ask(self._next + len(self._coming)))
+        process, pipe = self._workers[self._next % len(self._workers)]
         self._next += 1
-        return self._coming.popleft().get(timeout=300)
+        try:
+            said = pickle.loads(pipe.recv_bytes())
+        except (EOFError, OSError):
+            process.join()
+            code = process.exitcode
+            raise MulloverError(
+                f"a process that draws problems was ended (code {code}); the same command goes on"
+            ) from None
+        if isinstance(said, Exception):
+            raise said
+        batch: Batch = said
+        return batch
 
     def __enter__(self) -> "Stream":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.terminate()
-        self._pool.join()
+        for process, pipe in self._workers:
+            process.terminate()
+            process.join()
+            pipe.close()
 
 
-_with: tuple[Recipe, Tokenizer] | None = None
+def _begun(recipe: Recipe, tokenizer: str, first: int, stride: int) -> tuple[BaseProcess, Connection]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(recipe, tokenizer, first, stride, theirs), daemon=True)
+    process.start()
+    theirs.close()  # or the end of the worker would not end the pipe
+    return process, ours
 
 
-def _begin(recipe: Recipe, tokenizer: str) -> None:
+def _work(recipe: Recipe, tokenizer: str, first: int, stride: int, pipe: Connection) -> None:
     """In a worker: it ends when its parent does, and leaves Ctrl-C to it."""
-    global _with
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(1)
-    _with = recipe, Tokenizer.from_str(tokenizer)
-
-
-def _made(number: int) -> Batch:
-    if _with is None:
-        raise RuntimeError("the worker was not begun")
-    return batch(*_with, number)
+    words = Tokenizer.from_str(tokenizer)
+    try:
+        for number in count(first, stride):
+            pipe.send_bytes(pickle.dumps(batch(recipe, words, number)))
+    except BrokenPipeError:
+        pass
+    except Exception as error:  # noqa: BLE001  it is the parent's to tell
+        pipe.send_bytes(pickle.dumps(error))
 
 
 def sample_texts(recipe: Recipe, many: int) -> Iterator[str]:

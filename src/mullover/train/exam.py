@@ -89,7 +89,7 @@ async def examine(model: Model, wanted: Sequence[Cell], split: Split, many: int,
     async def one(document: Document) -> bool:
         sampling = Sampling(temperature=0.0, max_tokens=LONGEST, thinking=document.thinking)
         (sample,) = await model.sample(prompt_of(document), 1, sampling)
-        return await right(document, sample.text)
+        return sample.finish != "length" and await right(document, sample.text)
 
     asked = [(cell, document) for cell in wanted for document in questions(cell, split, many, seed)]
     verdicts = await together(*(one(document) for _, document in asked))

@@ -1,6 +1,7 @@
 """Training a small model from nothing, by a recipe."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def _pretrain(recipe: Recipe, folder: Path, say: Say, exam: Exam | None) -> Path
 
     if loop.done.step:
         examined(loop.done.step)  # which a kill may have cut short
-    with corpus.Stream(recipe, tokenizer, loop.done.step) as stream:
+    workers = 1 if device.type == "cpu" else max(1, (os.cpu_count() or 1) - 1)  # a CPU learns slower than one draws
+    with corpus.Stream(recipe, tokenizer, loop.done.step, workers) as stream:
         for step in loop.steps(stream, say, recipe.checkpoint):
             examined(step)
     return export(model, tokenizer, folder / MODEL)
