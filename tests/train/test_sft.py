@@ -16,8 +16,11 @@ import torch
 from safetensors.torch import load_file
 from tests.backends.local_models import TEMPLATE
 from tests.train.small import data_of, hugging, lines_of, steady
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import Metaspace
 from torch import Tensor
-from transformers import AutoTokenizer, LlamaForCausalLM
+from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from mullover.errors import OptionError
 from mullover.train import checkpoint, examples, loop, sft
@@ -110,6 +113,16 @@ class TestExamples:
         found, _ = examples.read(data, tokenizer, 100)
         assert words_of(tokenizer, found[3]) == [" the blue dog<|end|>"]
         assert tokenizer.decode(found[3].ids) == " the cow and the blue dog<|end|>"
+
+    def test_no_space_comes_before_what_is_learned(self, tmp_path: Path) -> None:
+        letters = Tokenizer(BPE({"\u2581": 0, "a": 1, "b": 2, "<end>": 3}, []))
+        letters.pre_tokenizer = Metaspace(prepend_scheme="always", split=False)  # as SentencePiece
+        hugged: Any = PreTrainedTokenizerFast  # which is not typed
+        spaced = hugged(tokenizer_object=letters, eos_token="<end>")
+        assert spaced.encode("b") == [0, 2], "by itself the text has a space before it"
+        path = data_of(tmp_path / "data.jsonl", {"prompt": "a", "completion": "b"})
+        ((example,), _) = examples.read(path, spaced, 100)
+        assert example == Example((0, 1, 2, 3), ((2, 4),))
 
     def test_what_follows_the_last_turn_of_the_assistant_is_left_out(self, tokenizer: Any, tmp_path: Path) -> None:
         more = [*TALK[0]["messages"], {"role": "user", "content": "six"}]

@@ -69,7 +69,7 @@ def _example(line: str, tokenizer: Any, where: str) -> Example:
         if tokenizer.eos_token_id is None:
             raise OptionError(f"{where}: the model's tokenizer names no end (eos_token); give messages instead")
         asked = tokenizer.encode(said["prompt"])
-        rest = tokenizer.encode(said["completion"], add_special_tokens=False)
+        rest = _rest(tokenizer, asked, tokenizer.encode(said["prompt"] + said["completion"]), said["completion"])
         ids = (*asked, *rest, tokenizer.eos_token_id)
         return Example(ids, ((len(asked), len(ids)),))
     raise OptionError(f'{where}: it must have "messages", or "prompt" and "completion"')
@@ -96,7 +96,7 @@ def conversation(messages: Sequence[Any], tokenizer: Any, where: str) -> Example
                 f"{where}: the chat template writes a turn in another way once it is over; use completions"
             )
         asked = tokenizer.encode(before, add_special_tokens=False)
-        said = tokenizer.encode(after[len(before) :], add_special_tokens=False)
+        said = _rest(tokenizer, asked, tokenizer.encode(after, add_special_tokens=False), after[len(before) :])
         if asked[: len(ids)] != ids:
             raise OptionError(f"{where}: the chat template changes earlier turns; split the conversation")
         learned.append((len(asked), len(asked) + len(said)))
@@ -104,6 +104,14 @@ def conversation(messages: Sequence[Any], tokenizer: Any, where: str) -> Example
     if not learned:
         raise OptionError(f"{where}: nothing of the assistant is to be learned")
     return Example(tuple(ids), tuple(learned))
+
+
+def _rest(tokenizer: Any, asked: list[int], whole: list[int], text: str) -> list[int]:
+    """The ids behind what is asked. By itself a text may get a space before it (SentencePiece), so not by itself."""
+    if whole[: len(asked)] == asked:
+        return whole[len(asked) :]
+    found: list[int] = tokenizer.encode(text, add_special_tokens=False)  # a token would span both
+    return found
 
 
 def _rendered(tokenizer: Any, messages: Sequence[Any], ask: bool) -> str:
