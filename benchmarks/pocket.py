@@ -222,21 +222,23 @@ def training(model: Path) -> dict[str, Any]:
 
 
 async def told(rooms: Sequence[Room]) -> dict[str, Any]:
-    paths = [(i, is_chain(s), margin(s, f), r) for i, room in enumerate(rooms)
-             for s, f, r in zip(room.samples, room.found, await room.rights(), strict=True)]  # fmt: skip
-    greedy = [next(p for p in paths if p[0] == i) for i in range(len(rooms))]
-    picked = [max((p for p in paths if p[0] == i), key=lambda p: p[2]) for i in range(len(rooms))]
+    paths = [
+        [(is_chain(s), margin(s, f), r) for s, f, r in zip(room.samples, room.found, await room.rights(), strict=True)]
+        for room in rooms
+    ]
+    greedy = [one[0] for one in paths]
+    picked = [max(one, key=lambda path: path[1]) for one in paths]
 
     def mean(values: Sequence[float]) -> float:
         return round(sum(values) / max(1, len(values)), 3)
 
     return {
-        "greedy is direct": mean([not p[1] for p in greedy]),
-        "a chain among ten": mean([any(p[1] for p in paths if p[0] == i) for i in range(len(rooms))]),
-        "confidence of chains": mean([p[2] for p in paths if p[1]]),
-        "confidence of direct answers": mean([p[2] for p in greedy if not p[1]]),
-        "greedy": mean([p[3] for p in greedy]),
-        "the most confident path": mean([p[3] for p in picked]),
+        "greedy is direct": mean([not chain for chain, _, _ in greedy]),
+        "a chain among ten": mean([any(chain for chain, _, _ in one) for one in paths]),
+        "confidence of chains": mean([sure for one in paths for chain, sure, _ in one if chain]),
+        "confidence of direct answers": mean([sure for chain, sure, _ in greedy if not chain]),
+        "greedy": mean([right for _, _, right in greedy]),
+        "the most confident path": mean([right for _, _, right in picked]),
     }
 
 
