@@ -4,6 +4,7 @@
 """
 
 import inspect
+import json
 import os
 import re
 import shlex
@@ -82,6 +83,22 @@ def strategies_table() -> str:
     return "\n".join(["| strategy | what it does | source |", "|---|---|---|", *rows]) + "\n"
 
 
+def pocket_table() -> str:
+    """The cells of all comparisons, as measured for the card."""
+    card = ROOT / "src" / "mullover" / "pocket" / "card"
+    chosen, measured = (json.loads((card / f"{name}.json").read_text())["results"] for name in ("cells", "measure"))
+    heads = ("problems", "directly", "one chain", "vote of 16", "one of 16 is right", "by 16 guesses")
+    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for family, fixed in chosen.items():
+        cell = f"school/{family}/{fixed['middle']}"
+        figures = (measured[cell][name] for name in ("direct", "greedy", "majority", "pass", "guess pass"))
+        rows.append(f"| `{cell}` | " + " | ".join(f"{100 * figure:.0f}" for figure in figures) + " |")
+    return "\n".join(rows) + "\n"
+
+
+TABLES = {"strategies": strategies_table, "pocket": pocket_table}
+
+
 def transcript(lines: str) -> str:
     """Real output of the commands between the marks; seconds differ from run to run, so they read `_`."""
     shown = []
@@ -104,7 +121,7 @@ def transcript(lines: str) -> str:
 
 def readme() -> str:
     def fill(found: re.Match[str]) -> str:
-        made = strategies_table() if found[2] == "table" else transcript(found[3].strip())
+        made = TABLES[found[3].strip()]() if found[2] == "table" else transcript(found[3].strip())
         return f"{found[1]}{made}{found[5]}"
 
     def ran(found: re.Match[str]) -> str:
