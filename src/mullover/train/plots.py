@@ -1,12 +1,13 @@
 """Loss and held-out accuracy of a run, drawn from its log."""
 
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from mullover.train.exam import FILE, WHOLE, lines
 from mullover.train.loop import LOG
 
-SMOOTH = 25  # lines of the log that one point of the bold line is the mean of
+AROUND = 8  # lines of the log on either side of which one point of the bold line is the mean
 
 
 def draw(run: Path) -> list[Path]:
@@ -23,8 +24,8 @@ def _loss(run: Path) -> Path:
 
     log = lines(run / LOG)
     tokens, losses = [line["tokens"] / 1e6 for line in log], [line["loss"] for line in log]
-    means = [sum(losses[max(0, i - SMOOTH) : i + 1]) / len(losses[max(0, i - SMOOTH) : i + 1]) for i in range(len(log))]
-    figure, axes = plt.subplots(figsize=(7, 4))
+    means = [mean(losses[max(0, i - AROUND) : i + AROUND + 1]) for i in range(len(log))]
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     axes.plot(tokens, losses, color="0.75", linewidth=0.8)
     axes.plot(tokens, means, color="tab:blue")
     axes.set(xlabel="million tokens", ylabel="loss (nats a learned token)", yscale="log")
@@ -40,8 +41,9 @@ def _accuracy(run: Path) -> Path:
     families = list(dict.fromkeys(mark["family"] for mark in marks))
     columns = min(5, len(families))
     rows = -(-len(families) // columns)
+    size = (3 * columns, 2.6 * rows + 0.4)
     figure, grid = plt.subplots(
-        rows, columns, figsize=(3 * columns, 2.6 * rows), sharex=True, sharey=True, squeeze=False
+        rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
     colours = plt.get_cmap("viridis")
     for panel, family in zip(grid.flat, families, strict=False):
@@ -53,7 +55,7 @@ def _accuracy(run: Path) -> Path:
                 panel.plot([m["step"] for m in own], shares, dash, color=colours((grade - 1) / 4), label=name)
         panel.set(title=family, ylim=(-0.03, 1.03))
         panel.grid(alpha=0.3)
-    grid.flat[0].legend(fontsize=6)
+    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     figure.supxlabel("steps")
     figure.supylabel("held-out accuracy; dotted: directly")
     return _kept(figure, run / "accuracy.png")
@@ -62,7 +64,6 @@ def _accuracy(run: Path) -> Path:
 def _kept(figure: Any, to: Path) -> Path:
     import matplotlib.pyplot as plt
 
-    figure.tight_layout()
     figure.savefig(to, dpi=120)
     plt.close(figure)
     return to
