@@ -68,7 +68,7 @@ def trained(said: Recipe, tokenizer: Tokenizer) -> tuple[Llama, int]:
         return logits
 
     with tempfile.TemporaryDirectory() as folder:
-        loop = Loop(Path(folder), model, optimizers(model, said), said.schedule, forward, "")
+        loop = Loop(Path(folder), model, optimizers(model, said), said.schedule, forward, said.identity)
         for step in range(said.steps):
             batch = corpus.batch(said, tokenizer, step)
             tokens += len(batch.ids)

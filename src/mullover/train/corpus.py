@@ -126,11 +126,12 @@ def _work(recipe: Recipe, tokenizer: str, first: int, stride: int, pipe: Connect
 
 
 def sample_texts(recipe: Recipe, many: int) -> Iterator[str]:
-    """What the tokenizer is trained on: the documents of the last phase, in which all is drawn.
+    """What the tokenizer is trained on: the documents of the last phase of the first cycle, in which all is drawn.
 
     Words of the letter families must stay in pieces, or each would be a token of unknown spelling: they are few.
     """
-    last = max(recipe.phases, key=lambda phase: phase.step)
+    first = [phase for phase in recipe.phases if not recipe.restarts or phase.step < recipe.restarts[0]]
+    last = max(first, key=lambda phase: phase.step)
     families = dict(last.families or dict.fromkeys(FAMILIES, 1.0))
     for name in ("last_letters", "letter_count"):
         if name in families and len(families) > 1:

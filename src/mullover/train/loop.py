@@ -1,5 +1,6 @@
 """The loop that pretraining and fine-tuning share: steps, a schedule, a log, checkpoints that survive a kill."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -39,22 +40,23 @@ class Stream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The learning rate: up in `warmup` steps, level, and down to 0 over the last `cooldown` share."""
+    """The learning rate: up in `warmup` steps, level, and down to 0 over the last `cooldown` share; in cycles.
+
+    Source: Wen et al. 2024, arXiv:2410.05192, for going on at the full rate from what has cooled down.
+    """
 
     steps: int
     warmup: int
     cooldown: float
     clip: float = 1.0  # of the gradient's norm
-
-    @property
-    def level(self) -> int:
-        """The step from which the rate falls."""
-        return self.steps - int(self.cooldown * self.steps)
+    restarts: tuple[int, ...] = ()  # steps at which a cycle is over and the next one begins
 
     def rate(self, step: int) -> float:
         """What the full rates are multiplied with at a step, counted from 0."""
-        falling = max(1.0, self.cooldown * self.steps)
-        return min(1.0, (step + 1) / max(1, self.warmup), (self.steps - step) / falling)
+        start = max((end for end in self.restarts if end <= step), default=0)
+        end = min((end for end in self.restarts if end > step), default=self.steps)
+        falling = max(1.0, self.cooldown * (end - start))
+        return min(1.0, (step - start + 1) / max(1, self.warmup), (end - step) / falling)
 
 
 @dataclass
@@ -92,7 +94,8 @@ class Loop:
 
     Args:
         forward: logits (targets, vocab) of a batch.
-        identity: of what the weights depend on; a folder goes on with a run of the same only.
+        identity: of what the weights depend on after a number of steps, besides the rates; a folder goes on only
+            where all that is done would be the same.
 
     Raises:
         OptionError: the folder holds another run.
@@ -105,21 +108,19 @@ class Loop:
         optimizers: Sequence[Optimizer],
         schedule: Schedule,
         forward: Callable[[Batch], Tensor],
-        identity: str,
+        identity: Callable[[int], str],
         devices: Devices | None = None,
     ) -> None:
         self.folder, self.model, self.optimizers, self.schedule = folder, model, optimizers, schedule
         self.forward, self.identity, self.devices = forward, identity, devices or Alone()
         self.full = [[group["lr"] for group in one.param_groups] for one in optimizers]
         facts = checkpoint.load(folder, model, optimizers) or {}
-        if facts.pop("identity", identity) != identity:
-            raise OptionError(f"{folder} holds a run by another recipe; choose another --out")
-        ends = facts.pop("steps", schedule.steps), facts.pop("level", schedule.level)
+        past = facts.pop("past", None)
         self.done = Done(**facts)
-        if ends != (schedule.steps, schedule.level) and self.done.step > min(ends[1], schedule.level):
+        if past is not None and past != self._past():
             raise OptionError(
-                f"{folder} holds a run of {ends[0]} steps, {self.done.step} of them done, whose rate falls from step "
-                f"{ends[1]} on; that cannot be changed any more; choose another --out"
+                f"{folder} holds a run by another recipe, or one whose {self.done.step} steps would have been others "
+                "(at the end of a cycle the rate falls); choose another --out"
             )
         if self.devices.main:
             self._forget_later()
@@ -132,10 +133,14 @@ class Loop:
         made.write_text("".join(f"{line}\n" for line in lines if _step(line) <= self.done.step), encoding="utf-8")
         made.replace(log)
 
+    def _past(self) -> str:
+        """Of all that the weights depend on so far; what comes later may still be changed."""
+        rates = [self.schedule.rate(step) for step in range(self.done.step)]
+        return hashlib.sha256(json.dumps([self.identity(self.done.step), rates]).encode()).hexdigest()[:16]
+
     def save(self) -> None:
         if self.devices.main:
-            facts = {"identity": self.identity, "steps": self.schedule.steps, "level": self.schedule.level}
-            checkpoint.save(self.folder, self.model, self.optimizers, {**facts, **asdict(self.done)})
+            checkpoint.save(self.folder, self.model, self.optimizers, {"past": self._past(), **asdict(self.done)})
 
     def steps(self, stream: Stream, say: Say, every: float) -> Iterator[int]:
         """To the end of the schedule: yields after each step, which is the number of those done.

@@ -49,19 +49,20 @@ class Recipe:
     lr: float = 0.002  # of AdamW
     decay: float = 0.0
     warmup: int = 50  # steps
-    cooldown: float = 0.4  # share of the steps in which the rate falls to 0, linearly
+    cooldown: float = 0.4  # share of the steps of a cycle in which the rate falls to 0, linearly
+    restarts: tuple[int, ...] = ()  # steps at which a cycle is over and the next one begins
     prompt_weight: float = 0.0  # of the loss on what is asked, against that on what is said
     clip: float = 1.0  # of the gradient's norm
     exam: int = 1000  # steps between examinations
     questions: int = 50  # of each cell of an examination
     checkpoint: float = 180.0  # seconds between checkpoints
 
-    @property
-    def identity(self) -> str:
-        """Of all that changes the weights before the cool-down: a run may be made longer until then."""
+    def identity(self, step: int) -> str:
+        """Of all that changes the weights up to a step, besides the rates."""
         said = dataclasses.asdict(self)
-        for name in ("steps", "cooldown", "exam", "questions", "checkpoint"):
+        for name in ("steps", "cooldown", "restarts", "exam", "questions", "checkpoint"):
             said.pop(name)
+        said["phases"] = [dataclasses.asdict(one) for one in self.phases if one.step < max(1, step)]
         return hashlib.sha256(canonical(said).encode()).hexdigest()[:16]
 
     def phase(self, step: int) -> Phase:
@@ -69,7 +70,8 @@ class Recipe:
 
     @property
     def schedule(self) -> Schedule:
-        return Schedule(self.steps, self.warmup, self.cooldown, self.clip)
+        within = tuple(end for end in self.restarts if end < self.steps)
+        return Schedule(self.steps, self.warmup, self.cooldown, self.clip, within)
 
 
 def named(name: str) -> Path | None:
@@ -96,6 +98,8 @@ def read(path: Path) -> Recipe:
         raise OptionError(f"the recipe {path} needs a [[phases]] of step 0")
     if found.steps < 1 or found.batch < 1 or not 0 <= found.cooldown <= 1:
         raise OptionError(f"the recipe {path} needs steps and batch of at least 1, and a cooldown between 0 and 1")
+    if list(found.restarts) != sorted({end for end in found.restarts if end > 0}):
+        raise OptionError(f"the recipe {path} needs restarts above 0 that rise")
     if found.model.heads < 1 or found.model.width % (2 * found.model.heads):
         raise OptionError(f"the recipe {path} needs a width that its heads share evenly, each an even number")
     for one in found.phases:

@@ -78,7 +78,7 @@ def sft(data: Path, model: Path, out: Path, settings: Settings, say: Say) -> Pat
         forward = padded
     schedule = Schedule(steps, int(settings.warmup * steps), settings.cooldown)
     identity = _identity(data, model, settings, devices.count)
-    loop = Loop(out, net, [optimizer], schedule, lambda batch: forward(wrapped, batch), identity, devices)
+    loop = Loop(out, net, [optimizer], schedule, lambda batch: forward(wrapped, batch), lambda _: identity, devices)
     stream = examples.Examples(told, order, loop.done.step, devices.index, devices.count)
     net.train()
     for _ in loop.steps(stream, say, settings.checkpoint):
