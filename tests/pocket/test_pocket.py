@@ -35,6 +35,8 @@ def said(model: Model, question: str, sampling: Sampling = GREEDY) -> str:
 
 
 def results(name: str) -> Any:
+    if not (HERE / "card" / f"{name}.json").is_file():
+        pytest.skip("these weights are not measured yet")
     return json.loads((HERE / "card" / f"{name}.json").read_text())["results"]
 
 

@@ -24,7 +24,7 @@ from mullover.errors import OptionError
 from mullover.openers import open_model
 from mullover.train import checkpoint, corpus, loop
 from mullover.train.pretrain import MODEL, pretrain
-from mullover.train.recipe import Recipe
+from mullover.train.recipe import Phase, Recipe
 from mullover.types import Prompt, Sampling
 
 RECIPE = """
@@ -157,13 +157,19 @@ class TestGoingOn:
 
     def test_once_the_rate_falls_the_steps_stay_as_they_are(self, tmp_path: Path) -> None:
         trained(tmp_path / "run")
-        with pytest.raises(OptionError, match="12 of them done, whose rate falls from step 8"):
+        with pytest.raises(OptionError, match="whose 12 steps would have been others"):
             trained(tmp_path / "run", replace(TINY, steps=16))
+
+    def test_a_finished_run_goes_on_in_another_cycle_with_another_mix(self, tmp_path: Path) -> None:
+        phases = (*TINY.phases, Phase(12, {"sums": 1.0}))
+        more = replace(TINY, steps=16, restarts=(12,), phases=phases)
+        trained(tmp_path / "run")
+        assert equal(trained(tmp_path / "run", more), trained(tmp_path / "once", more))
 
     @pytest.mark.parametrize("other", [replace(TINY, lr=0.1), replace(TINY, seed=5), replace(TINY, warmup=3)])
     def test_another_recipe_in_the_same_folder_is_refused(self, tmp_path: Path, other: Recipe) -> None:
         before = trained(tmp_path / "run", exam_stops=4)
-        with pytest.raises(OptionError, match="holds a run by another recipe; choose another --out"):
+        with pytest.raises(OptionError, match=r"holds a run by another recipe, or .* choose another --out"):
             trained(tmp_path / "run", other)
         assert equal(load_file(tmp_path / "run" / checkpoint.NAME), before)
 

@@ -71,6 +71,8 @@ class TestReading:
             ("step = 0\n", "", "'step'"),
             ("step = 0", "step = 1", "needs a [[phases]] of step 0"),
             ("steps = 100", "steps = 0", "steps and batch of at least 1"),
+            ("steps = 100", "steps = 100\nrestarts = [50, 20]", "restarts above 0 that rise"),
+            ("steps = 100", "steps = 100\nrestarts = [0]", "restarts above 0 that rise"),
             ("steps = 100", "steps = 100\ncooldown = 1.5", "cooldown between 0 and 1"),
             ("[model]", "[model", "cannot read the recipe"),
         ],
@@ -129,6 +131,11 @@ class TestSchedule:
         rates = [Schedule(10, 2, 0.4).rate(step) for step in range(10)]
         assert rates == [0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
 
+    def test_each_cycle_does_so(self) -> None:
+        schedule = Schedule(14, 2, 0.4, restarts=(10,))
+        assert [schedule.rate(step) for step in range(10)] == [Schedule(10, 2, 0.4).rate(step) for step in range(10)]
+        assert [schedule.rate(step) for step in range(10, 14)] == [0.5, 1, 1, 0.625]
+
     @pytest.mark.parametrize("schedule", [Schedule(10, 0, 0.0), Schedule(1, 5, 1.0), Schedule(7, 20, 0.9)])
     def test_it_is_never_negative_and_never_above_one(self, schedule: Schedule) -> None:
         rates = [schedule.rate(step) for step in range(schedule.steps)]
@@ -141,6 +148,7 @@ class TestSchedule:
     def test_a_recipe_hands_on_its_own(self) -> None:
         recipe = replace(TINY, steps=30, warmup=7, cooldown=0.2, clip=0.5)
         assert recipe.schedule == Schedule(30, 7, 0.2, 0.5)
+        assert replace(recipe, restarts=(10, 30, 40)).schedule == Schedule(30, 7, 0.2, 0.5, (10,))
 
 
 class TestIdentity:
@@ -152,10 +160,12 @@ class TestIdentity:
             replace(TINY, questions=70),
             replace(TINY, checkpoint=1.0),
             replace(TINY, cooldown=0.1),
+            replace(TINY, restarts=(5,)),
+            replace(TINY, phases=(*TINY.phases, Phase(40))),
         ],
     )
     def test_what_may_change_in_a_run_is_no_part_of_it(self, other: Recipe) -> None:
-        assert other.identity == TINY.identity
+        assert other.identity(40) == TINY.identity(40)
 
     @pytest.mark.parametrize(
         "other",
@@ -174,4 +184,8 @@ class TestIdentity:
         ],
     )
     def test_what_changes_the_weights_is_part_of_it(self, other: Recipe) -> None:
-        assert other.identity != TINY.identity
+        assert other.identity(0) != TINY.identity(0)
+
+    def test_a_phase_is_part_of_it_once_it_has_begun(self) -> None:
+        other = replace(TINY, phases=(*TINY.phases, Phase(40)))
+        assert [other.identity(step) == TINY.identity(step) for step in (0, 40, 41)] == [True, True, False]
