@@ -21,9 +21,9 @@ HEAD = """# The pocket model
 A language model of {weights:,} weights in the Llama architecture ({layers} layers, width {width}, {vocab}
 tokens, context {context}), trained from nothing on the generated problems of `mullover.tasks.school` by
 `recipes/pocket.toml`: {steps:,} steps, {tokens:.1f} million tokens, of which {targets:.1f} million learned,
-{minutes:.0f} minutes on {machine}, {date}. No text of people is in its training but the sentences of the
-generators. It is there so that methods can be tried, tested and compared on any machine: it answers directly
-and is mostly wrong, it reasons and is partly right, its samples disagree.
+{minutes:.0f} minutes on {machine}, which had other work to do at times, {date}. No text of people is in its
+training but the sentences of the generators. It is there so that methods can be tried, tested and compared on any
+machine: it answers directly and is mostly wrong, it reasons and is partly right, its samples disagree.
 
 It writes `<|user|>question<|end|><|assistant|>answer<|end|>`; `enable_thinking` opens or closes `<think>`.
 Digits are tokens of their own. It knows nothing about the world and follows no instruction but those of its
@@ -51,9 +51,10 @@ arXiv:2402.10200). Confidence: the mean gap between the two likeliest tokens ove
 TAIL = """
 ## What it cannot do
 
-Anything outside the ten families. Within them: cells above with an accuracy near guessing are not learned, and
-a method that builds on such a cell is not applicable on this model. The answers of `circuits` and `swaps` can
-be guessed; see the column of guessing. Grade 1 of some families has few problems.
+Anything outside the ten families, and questions in words that are far from those of its lessons. Cells in which
+a greedy chain is no better than a blind guess, by its interval: {unlearned}. What depends on such a cell cannot be
+tried on this model. Where 16 guesses are nearly sure to hit (the column of guessing), that one of 16 samples is right
+says nothing. Grade 1 of some families has few problems.
 """
 
 
@@ -101,7 +102,8 @@ def card(out: Path) -> str:
     lines += ["| family | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for family, row in results(out, "decoding").items():
         lines.append(f"| {family} | " + " | ".join(f"{row[name]:.2f}" for name in names) + " |")
-    return "\n".join(lines) + "\n" + TAIL
+    lost = [cell.removeprefix("school/") for cell, m in cells_.items() if m["greedy interval"][0] <= m["guess"]]
+    return "\n".join(lines) + "\n" + TAIL.format(unlearned=", ".join(lost) or "none")
 
 
 def _share(counts: Sequence[int]) -> float:
