@@ -22,6 +22,7 @@ from mullover.types import Model, Prompt, Sampling
 HERE = Path(mullover.__file__).with_name("pocket")
 pytestmark = pytest.mark.skipif(not (HERE / "config.json").is_file(), reason="the weights are not in this checkout")
 ROOT = Path(__file__).parents[2]
+measured = pytest.mark.skipif(not (HERE / "CARD.md").is_file(), reason="these weights are not measured to the end yet")
 GREEDY = Sampling(temperature=0.0, max_tokens=200)
 
 
@@ -35,8 +36,6 @@ def said(model: Model, question: str, sampling: Sampling = GREEDY) -> str:
 
 
 def results(name: str) -> Any:
-    if not (HERE / "card" / f"{name}.json").is_file():
-        pytest.skip("these weights are not measured yet")
     return json.loads((HERE / "card" / f"{name}.json").read_text())["results"]
 
 
@@ -91,6 +90,7 @@ def test_thinking_is_switched_by_the_template(pocket: Model) -> None:
     assert "</think>" not in off and "\n" not in off.strip()
 
 
+@measured
 @pytest.mark.parametrize("family", ["sums", "story"])
 def test_it_is_as_good_as_its_card_says(pocket: Model, family: str) -> None:
     right, asked = results("skills")[f"step_by_step/{family}/2"]
@@ -98,12 +98,14 @@ def test_it_is_as_good_as_its_card_says(pocket: Model, family: str) -> None:
     assert abs(mark.right - right) <= 2  # another processor may break a tie in another way
 
 
+@measured
 def test_its_card_is_made_from_its_results(tmp_path: Path) -> None:
     words = [sys.executable, str(ROOT / "benchmarks" / "pocket_card.py"), str(tmp_path), str(HERE / "card")]
     subprocess.run(words, check=True, cwd=ROOT)
     assert (tmp_path / "CARD.md").read_text() == (HERE / "CARD.md").read_text()
 
 
+@measured
 def test_the_cells_of_later_comparisons_are_fixed_and_measured() -> None:
     chosen, measured = results("cells"), results("measure")
     assert set(chosen) == set(FAMILIES)
@@ -114,6 +116,7 @@ def test_the_cells_of_later_comparisons_are_fixed_and_measured() -> None:
     assert all(load(cell).problems for cell in list(measured)[:3])
 
 
+@measured
 def test_its_recipe_is_the_one_that_is_shipped() -> None:
     path = recipe.named("pocket")
     assert path is not None
