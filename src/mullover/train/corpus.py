@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import pickle
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -10,6 +9,7 @@ from itertools import accumulate, count
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from random import Random
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -79,7 +79,7 @@ class Stream:
         process, pipe = self._workers[self._next % len(self._workers)]
         self._next += 1
         try:
-            said = pickle.loads(pipe.recv_bytes())
+            said = pipe.recv()
         except (EOFError, OSError):
             process.join()
             code = process.exitcode
@@ -88,8 +88,9 @@ class Stream:
             ) from None
         if isinstance(said, Exception):
             raise said
-        batch: Batch = said
-        return batch
+        ids, lengths, where, targets, weights = said
+        told = None if weights is None else torch.tensor(weights)
+        return Batch(torch.tensor(ids), lengths, torch.tensor(where), torch.tensor(targets), told)
 
     def __enter__(self) -> "Stream":
         return self
@@ -118,11 +119,17 @@ def _work(recipe: Recipe, tokenizer: str, first: int, stride: int, pipe: Connect
     words = Tokenizer.from_str(tokenizer)
     try:
         for number in count(first, stride):
-            pipe.send_bytes(pickle.dumps(batch(recipe, words, number)))
+            pipe.send(_plain(batch(recipe, words, number)))
     except BrokenPipeError:
         pass
     except Exception as error:  # noqa: BLE001  it is the parent's to tell
-        pipe.send_bytes(pickle.dumps(error))
+        pipe.send(error)
+
+
+def _plain(made: Batch) -> tuple[Any, ...]:
+    """By value: tensors would be sent as handles, of which a pipe holds more than memory does."""
+    weights = None if made.weights is None else made.weights.tolist()
+    return made.ids.tolist(), made.lengths, made.where.tolist(), made.targets.tolist(), weights
 
 
 def sample_texts(recipe: Recipe, many: int) -> Iterator[str]:
