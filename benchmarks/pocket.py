@@ -19,6 +19,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -37,11 +38,11 @@ from mullover.tasks.school import FAMILIES, GRADES
 from mullover.train import exam
 from mullover.types import Candidate, Kind, Model, Sample, Sampling
 
-SAMPLES, TEMPERATURE, LONGEST = 16, 0.8, 420
+SAMPLES, TEMPERATURE = 16, 0.8
 MIDDLE = 0.75  # the highest accuracy of a middle grade
 DRAWS = 4000  # of the bootstrap
-GREEDY = Sampling(temperature=0.0, max_tokens=LONGEST)
-DRAWN = Sampling(temperature=TEMPERATURE, max_tokens=LONGEST)
+GREEDY = Sampling(temperature=0.0, max_tokens=exam.LONGEST)
+DRAWN = Sampling(temperature=TEMPERATURE, max_tokens=exam.LONGEST)
 LECTURE: tuple[tuple[str, Kind, str], ...] = (
     ("I have 3 apples, my dad has 2 more apples than me. How many apples do we have in total?", "number", "8"),
     ("There are 3 apples in my bag. Dad owns two more apples than I do. What is our total of apples?", "number", "8"),
@@ -78,14 +79,10 @@ async def asked(model: Model, task: Task, named: str, n: int, sampling: Sampling
 
     async def one(i: int, problem: Problem) -> Room:
         prompt = style(named).ask(problem.prompt())
-        own = Sampling(**{**fields(sampling), "seeds": tuple(range(i * 1000, i * 1000 + n))})
+        own = replace(sampling, seeds=tuple(range(i * 1000, i * 1000 + n)))
         return Room(task, problem, await model.sample(prompt, n, own))
 
     return await together(*(one(i, problem) for i, problem in enumerate(task)))
-
-
-def fields(sampling: Sampling) -> dict[str, Any]:
-    return {name: getattr(sampling, name) for name in ("temperature", "max_tokens", "top_logprobs", "distinct_first")}
 
 
 async def first_rights(rooms: Sequence[Room]) -> list[bool]:
@@ -195,7 +192,7 @@ async def decoding(model: Model, out: Path) -> dict[str, Any]:
         if FAMILIES[family].kind == "expression" or family == "open":
             continue  # an answer of many tokens, or one that is a sentence, has no span to compare
         task = part(load(f"school/{family}/{chosen[family]['middle']}"), 100)
-        sampling = Sampling(temperature=0.0, max_tokens=LONGEST, top_logprobs=2, distinct_first=True)
+        sampling = Sampling(temperature=0.0, max_tokens=exam.LONGEST, top_logprobs=2, distinct_first=True)
         rooms = await asked(model, task, "plain", 10, sampling)
         found[family] = await told(rooms)
         print(family, found[family], flush=True)
@@ -261,14 +258,10 @@ def margin(sample: Sample, found: Any) -> float:
 
 
 def write(out: Path, name: str, found: Any) -> None:
-    facts = {"date": datetime.now(UTC).date().isoformat(), "machine": f"{platform.machine()}, {cores()} cores"}
+    facts = {"date": datetime.now(UTC).date().isoformat(), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
     made = out / f"{name}.json.new"
     made.write_text(json.dumps({**facts, "results": found}, indent=1) + "\n")
     made.replace(out / f"{name}.json")
-
-
-def cores() -> int:
-    return os.cpu_count() or 1
 
 
 PARTS: dict[str, Callable[[Model, Any], Coroutine[Any, Any, dict[str, Any]]]] = {

@@ -126,7 +126,7 @@ def test_any_async_function_is_a_model() -> None:
         ({"kind": "no_such"}, "no kind of answer"),
         ({"m": 1}, "has no option m"),
         ({"strategy": "self_consistency", "n": "x"}, "n is 'x'"),
-        ({"model": "pocket;depth=3"}, "pocket|no setting of a local model"),
+        ({"model": "pocket;depth=3"}, "no setting of a local model"),
         ({"model": "http://localhost:1/v1"}, "names no model"),
     ],
 )

@@ -56,10 +56,7 @@ def _local(spec: str) -> Model:
 
 def _pocket(settings: str) -> Model:
     """The model in the package; settings as behind a directory."""
-    folder = Path(__file__).with_name("pocket")
-    if not (folder / "config.json").is_file():
-        raise OptionError(f"the weights of the pocket model are not in {folder}; choose --model: {MODEL_FORMS}")
-    model = _local(f"{folder}{settings}")
+    model = _local(f"{Path(__file__).with_name('pocket')}{settings}")
     model.info = dataclasses.replace(model.info, name="pocket")
     return model
 

@@ -9,6 +9,7 @@ from typing import Any
 from mullover.aio import together
 from mullover.evaluate.metrics import wilson
 from mullover.scorers.exact import exact
+from mullover.store.files import write_whole
 from mullover.tasks.school import FAMILIES, different
 from mullover.tasks.school.document import Document, Draw
 from mullover.tasks.school.family import GRADES, Split
@@ -107,14 +108,12 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def write(path: Path, step: int, marks: Sequence[Mark]) -> None:
     """One line a cell, behind those of earlier steps; all of them or none."""
-    made = path.with_suffix(".new")
-    with made.open("w", encoding="utf-8") as file:
-        file.write(path.read_text(encoding="utf-8") if path.is_file() else "")
-        for mark in marks:
-            cell = mark.cell
-            told = {"step": step, "skill": cell.skill, "family": cell.family, "grade": cell.grade}
-            file.write(json.dumps(told | {"right": mark.right, "asked": mark.asked}) + "\n")
-    made.replace(path)
+    rows = lines(path)
+    for mark in marks:
+        cell = mark.cell
+        told = {"step": step, "skill": cell.skill, "family": cell.family, "grade": cell.grade}
+        rows.append(told | {"right": mark.right, "asked": mark.asked})
+    write_whole(path, (f"{json.dumps(row)}\n".encode() for row in rows))
 
 
 def table(marks: Sequence[Mark]) -> str:

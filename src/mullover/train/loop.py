@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mullover.errors import ModelError, OptionError
+from mullover.store.files import write_whole
 from mullover.train import checkpoint
 from mullover.train.losses import cross_entropy
 
@@ -129,9 +130,7 @@ class Loop:
         """Lines of the log behind the checkpoint: these steps are done again."""
         log = self.folder / LOG
         lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-        made = log.with_suffix(".new")
-        made.write_text("".join(f"{line}\n" for line in lines if _step(line) <= self.done.step), encoding="utf-8")
-        made.replace(log)
+        write_whole(log, (f"{line}\n".encode() for line in lines if _step(line) <= self.done.step))
 
     def _past(self) -> str:
         """Of all that the weights depend on so far; what comes later may still be changed."""

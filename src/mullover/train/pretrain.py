@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from mullover.engine import memory
+from mullover.store.files import write_whole
 from mullover.store.lock import Lock
 from mullover.train import chat, checkpoint, corpus
 from mullover.train.llama import Llama
@@ -80,9 +81,8 @@ def tokenizer_of(recipe: Recipe, folder: Path, say: Say) -> Tokenizer:
     path = folder / "tokenizer.json"
     if not path.is_file():
         say("training the tokenizer")
-        made = path.with_suffix(".new")
-        chat.trained(corpus.sample_texts(recipe, TEXTS), recipe.vocab).save(str(made))
-        made.replace(path)
+        trained = chat.trained(corpus.sample_texts(recipe, TEXTS), recipe.vocab)
+        write_whole(path, [trained.to_str(pretty=True).encode()])
     return Tokenizer.from_file(str(path))
 
 
