@@ -11,6 +11,7 @@ import pytest
 from safetensors import safe_open
 
 import mullover
+from mullover.api import solve
 from mullover.openers import open_model
 from mullover.tasks import load
 from mullover.tasks.school import FAMILIES
@@ -64,9 +65,7 @@ def test_transformers_says_the_same_tokens(pocket: Any) -> None:
         turns = [{"role": "user", "content": f"{question}\n\nLet's think step by step."}]
         ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
         with torch.no_grad():
-            out = model.generate(**ids, max_new_tokens=80, do_sample=False, temperature=None)[
-                0, ids["input_ids"].shape[1] :
-            ]
+            out = model.generate(**ids, max_new_tokens=80, do_sample=False)[0, ids["input_ids"].shape[1] :]
         (mine,) = asyncio.run(
             pocket.sample(Prompt.of(turns[0]["content"]), 1, Sampling(temperature=0.0, max_tokens=80))
         )
@@ -79,6 +78,12 @@ def test_a_plain_question_is_mostly_answered_at_once_and_a_chain_is_thought_when
     asked = [said(pocket, f"{question}\n\nLet's think step by step.") for question in questions]
     assert sum("\n" not in text for text in plain) >= 18
     assert sum("\n" in text for text in asked) == 20
+
+
+def test_strategies_draw_from_it_at_their_own_temperature(pocket: Model) -> None:
+    assert not pocket.info.defaults
+    greedy = {solve("What is 357 + 62 + 97 - 64 - 338?", model=pocket, seed=seed).answer.text for seed in range(4)}
+    assert len(greedy) == 1
 
 
 def test_thinking_is_switched_by_the_template(pocket: Model) -> None:

@@ -90,10 +90,10 @@ def export(model: Llama, tokenizer: Tokenizer, to: Path) -> Path:
     """In bfloat16, as transformers and everything that serves models read it; in place of what was there."""
     weights = {name: weight.to(torch.bfloat16).contiguous().cpu() for name, weight in model.exported().items()}
     end = chat.end(tokenizer)
-    sampling = {"do_sample": True, "temperature": 1.0, "eos_token_id": end, "pad_token_id": end}
+    ends = {"eos_token_id": end, "pad_token_id": end}  # no temperature: it would go before that of a strategy
     with checkpoint.replaced(to) as made:
         save_file(weights, made / "model.safetensors", {"format": "pt"})
-        for name, value in (("config", model.shape.config(model.vocab, end)), ("generation_config", sampling)):
+        for name, value in (("config", model.shape.config(model.vocab, end)), ("generation_config", ends)):
             (made / f"{name}.json").write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
         chat.save(tokenizer, made, model.shape.context)
     return to
