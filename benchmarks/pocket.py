@@ -33,6 +33,7 @@ from mullover.api import asolve
 from mullover.evaluate.metrics import wilson
 from mullover.openers import open_model
 from mullover.prompts import style
+from mullover.store.files import write_whole
 from mullover.tasks import Problem, Task, load
 from mullover.tasks.school import FAMILIES, GRADES
 from mullover.train import exam
@@ -171,12 +172,15 @@ async def lecture(model: Model, _: Any) -> dict[str, Any]:
     """How many of seeds 0 to 9 give the right answer by self-consistency; and what one chain and none say."""
     found = dict[str, Any]()
     for question, kind, gold in LECTURE:
-        votes = [await asolve(question, model=model, strategy="self_consistency", kind=kind, n=SAMPLES, seed=i,
-                              temperature=TEMPERATURE) for i in range(10)]  # fmt: skip
+        right = {}
+        for temperature in (TEMPERATURE, 0.7):  # the other is what self_consistency takes unless told
+            votes = [await asolve(question, model=model, strategy="self_consistency", kind=kind, n=SAMPLES, seed=i,
+                                  temperature=temperature) for i in range(10)]  # fmt: skip
+            right[str(temperature)] = sum(run.answer.value == gold for run in votes)
         direct = await asolve(question, model=model, strategy="direct", kind=kind)
         chain = await asolve(question, model=model, strategy="chain_of_thought", kind=kind)
         found[question] = {
-            "right of 10 seeds": sum(run.answer.value == gold for run in votes),
+            "right of 10 seeds": right,
             "directly": direct.answer.value,
             "chain": chain.answer.text,
         }
@@ -259,9 +263,7 @@ def margin(sample: Sample, found: Any) -> float:
 
 def write(out: Path, name: str, found: Any) -> None:
     facts = {"date": datetime.now(UTC).date().isoformat(), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
-    made = out / f"{name}.json.new"
-    made.write_text(json.dumps({**facts, "results": found}, indent=1) + "\n")
-    made.replace(out / f"{name}.json")
+    write_whole(out / f"{name}.json", [f"{json.dumps({**facts, 'results': found}, indent=1)}\n".encode()])
 
 
 PARTS: dict[str, Callable[[Model, Any], Coroutine[Any, Any, dict[str, Any]]]] = {

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from tokenizers.pre_tokenizers import Metaspace
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from mullover.errors import OptionError
+from mullover.errors import OptionError, StoreError
+from mullover.store.lock import Lock
 from mullover.train import checkpoint, examples, loop, sft
 from mullover.train.examples import Example
 from mullover.train.losses import cross_entropy
@@ -346,6 +348,10 @@ class TestRuns:
                 tuned(data, base, tmp_path / "out", other)
         with pytest.raises(OptionError, match="choose another --out"):
             tuned(data_of(data, *TALK[:2]), base, tmp_path / "out", short)
+
+    def test_one_process_trains_in_a_folder(self, data: Path, base: Path, tmp_path: Path) -> None:
+        with closing(Lock(tmp_path)), pytest.raises(StoreError, match="another process"):
+            sft.sft(data, base, tmp_path, FAST, print)
 
     def test_too_long_examples_are_told(self, data: Path, base: Path, tmp_path: Path, tokenizer: Any) -> None:
         longest = max(len(one.ids) for one in examples.read(data, tokenizer, 100)[0])

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -41,11 +42,8 @@ def pretrain(recipe: Recipe, folder: Path, say: Say, exam: Exam | None = None) -
     """
     memory.keep_freed()
     folder.mkdir(parents=True, exist_ok=True)
-    lock = Lock(folder)
-    try:
+    with closing(Lock(folder)):
         return _pretrain(recipe, folder, say, exam)
-    finally:
-        lock.close()
 
 
 def _pretrain(recipe: Recipe, folder: Path, say: Say, exam: Exam | None) -> Path:

@@ -1,7 +1,10 @@
 """Supervised fine-tuning of any Hugging Face model on a file of examples."""
 
+from __future__ import annotations
+
 import hashlib
 import os
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +18,7 @@ from mullover.backends.local.folder import Folder
 from mullover.engine import memory
 from mullover.errors import OptionError
 from mullover.seeds import canonical
+from mullover.store.lock import Lock
 from mullover.train import checkpoint, examples
 from mullover.train.loop import Alone, Batch, Devices, Loop, Say, Schedule
 from mullover.train.ops import Packing
@@ -54,18 +58,24 @@ def sft(data: Path, model: Path, out: Path, settings: Settings, say: Say) -> Pat
 
     Raises:
         OptionError: the model, the data or the settings cannot be used, or `out` holds another run.
+        StoreError: another process trains there.
     """
     memory.keep_freed()
+    out.mkdir(parents=True, exist_ok=True)
+    devices = _devices()
+    with closing(Lock(out)) if devices.main else nullcontext():
+        return _tuned(data, model, out, settings, devices, say)
+
+
+def _tuned(data: Path, model: Path, out: Path, settings: Settings, devices: Several | One, say: Say) -> Path | None:
     tokenizer, net = _loaded(model, settings.lora > 0)
     torch.manual_seed(settings.seed)  # of fresh adapters
     net = _adapted(net, settings.lora) if settings.lora else net
-    devices = _devices()
     net = net.to(devices.device)
     context = int(getattr(net.config, "max_position_embeddings", 1 << 20))
     told, long = examples.read(data, tokenizer, min(settings.longest, context))
     order = examples.batches(told, settings.batch, settings.epochs, settings.seed)
     steps = -(-len(order) // devices.count)
-    out.mkdir(parents=True, exist_ok=True)
     if devices.main:
         say(f"{len(told)} examples in {steps} steps" + (f"; {long} are too long and left out" if long else ""))
         if not any(tokenizer.eos_token_id in one.ids[first:end] for one in told for first, end in one.learned):
