@@ -3,14 +3,17 @@
     python benchmarks/pocket.py cells MODEL_DIR OUT_DIR      fix the middle grade of each family, on the split dev
     python benchmarks/pocket.py measure MODEL_DIR OUT_DIR    those cells on the split test, 400 problems each
     python benchmarks/pocket.py skills MODEL_DIR OUT_DIR     every skill, family and grade, greedy
-    python benchmarks/pocket.py lecture MODEL_DIR OUT_DIR    the lecture's questions, in words it never saw
+    python benchmarks/pocket.py lecture MODEL_DIR OUT_DIR    the lecture's questions, in two wordings each
     python benchmarks/pocket.py run RUN_DIR/model OUT_DIR    what the training took, from the run's log
     python benchmarks/pocket.py decoding MODEL_DIR OUT_DIR   first tokens of plain questions: direct answers and chains
 
 Each writes one JSON file to OUT_DIR, from which pocket_card.py writes the card; `measure` goes on where it stopped.
 """
 
+from __future__ import annotations
+
 import asyncio
+import hashlib
 import json
 import math
 import os
@@ -18,7 +21,7 @@ import platform
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,18 +31,19 @@ from typing import Any
 from safetensors import safe_open
 
 from mullover.aio import together
-from mullover.answers import find
 from mullover.api import asolve
 from mullover.evaluate.metrics import wilson
 from mullover.openers import open_model
 from mullover.prompts import style
 from mullover.store.files import write_whole
+from mullover.strategies._chains import Votes, read
 from mullover.tasks import Problem, Task, load
 from mullover.tasks.school import FAMILIES, GRADES
 from mullover.train import exam
 from mullover.types import Candidate, Kind, Model, Sample, Sampling
 
 SAMPLES, TEMPERATURE = 16, 0.8
+ASKED = 60  # questions of a skill
 MIDDLE = 0.75  # the highest accuracy of a middle grade
 DRAWS = 4000  # of the bootstrap
 GREEDY = Sampling(temperature=0.0, max_tokens=exam.LONGEST)
@@ -57,22 +61,21 @@ LECTURE: tuple[tuple[str, Kind, str], ...] = (
 class Room:
     """What was asked of one problem: the texts, the answers they state, and which are right."""
 
-    def __init__(self, task: Task, problem: Problem, samples: Sequence[Sample]) -> None:
-        self.found = [find(s.answer, problem.expects, truncated=s.finish not in ("eos", "stop")) for s in samples]
-        self.task, self.problem, self.samples = task, problem, samples
+    def __init__(self, problem: Problem, samples: Sequence[Sample], rights: Sequence[bool]) -> None:
+        self.problem, self.samples, self.rights = problem, samples, rights
+        self.votes = Votes(problem.expects)
+        for i, sample in enumerate(samples):
+            self.votes.add(i, sample)
 
-    async def rights(self) -> list[bool]:
-        candidates = [Candidate.of(sample) for sample in self.samples]
-        scores = await self.task.grade(self.problem)(self.problem.prompt(), candidates)
-        return [score.value is not None and score.value >= 1.0 for score in scores]
+    @property
+    def vote(self) -> bool:
+        """Is the commonest answer right? A tie goes to the first; none, to nobody."""
+        return self.votes.leader is not None and self.rights[self.votes.leader.first]
 
-    async def vote(self) -> tuple[bool, int]:
-        """Is the commonest answer right (a tie goes to the first), and how many different ones are there?"""
-        counts = Counter(one.key for one in self.found if one is not None)
-        if not counts:
-            return False, 0
-        best = max(counts, key=lambda key: counts[key])
-        return (await self.rights())[[one.key if one else None for one in self.found].index(best)], len(counts)
+
+async def graded(task: Task, problem: Problem, samples: Sequence[Sample]) -> Room:
+    scores = await task.grade(problem)(problem.prompt(), [Candidate.of(sample) for sample in samples])
+    return Room(problem, samples, [score.value is not None and score.value >= 1.0 for score in scores])
 
 
 async def asked(model: Model, task: Task, named: str, n: int, sampling: Sampling) -> list[Room]:
@@ -81,13 +84,13 @@ async def asked(model: Model, task: Task, named: str, n: int, sampling: Sampling
     async def one(i: int, problem: Problem) -> Room:
         prompt = style(named).ask(problem.prompt())
         own = replace(sampling, seeds=tuple(range(i * 1000, i * 1000 + n)))
-        return Room(task, problem, await model.sample(prompt, n, own))
+        return await graded(task, problem, await model.sample(prompt, n, own))
 
     return await together(*(one(i, problem) for i, problem in enumerate(task)))
 
 
-async def first_rights(rooms: Sequence[Room]) -> list[bool]:
-    return [(await room.rights())[0] for room in rooms]
+def firsts(rooms: Sequence[Room]) -> list[bool]:
+    return [room.rights[0] for room in rooms]
 
 
 def share(rights: Sequence[bool]) -> float:
@@ -98,47 +101,66 @@ def part(task: Task, many: int) -> Task:
     return Task(task.name, tuple(task)[:many], task.grader, task.source, task.sha256)
 
 
-async def cells(model: Model, _: Any) -> dict[str, Any]:
+async def cells(model: Model, keep: Keep) -> None:
     """Of each family the lowest grade above 1 that greedy chains do not master, by 100 problems of dev."""
     found = dict[str, Any]()
     for family in FAMILIES:
-        shares = dict[int, float]()
+        marks = dict[int, tuple[int, int, float]]()
         for grade in GRADES:
-            rooms = await asked(model, part(load(f"school/{family}/{grade}/dev"), 100), "step_by_step", 1, GREEDY)
-            shares[grade] = share(await first_rights(rooms))
+            task = part(load(f"school/{family}/{grade}/dev"), 100)
+            rights = firsts(await asked(model, task, "step_by_step", 1, GREEDY))
+            marks[grade] = (sum(rights), len(rights), chance(task))
+        shares = {grade: right / many for grade, (right, many, _) in marks.items()}
         middle = next((grade for grade in GRADES[1:] if shares[grade] <= MIDDLE), GRADES[-1])
-        found[family] = {"middle": middle, "greedy on dev": shares}
+        right, many, guess = marks[middle]
+        state = (
+            "solved" if shares[middle] > MIDDLE else "not learned" if wilson(right, many)[0] <= guess else "in range"
+        )
+        found[family] = {"middle": middle, "state": state, "greedy on dev": shares}
         print(family, found[family], flush=True)
-    return found
+    keep(found)
+
+
+def chance(task: Task) -> float:
+    """Of a blind guess."""
+    guesses: list[float] = [problem.facts["guess"] for problem in task]
+    return round(sum(guesses) / len(guesses), 4)
 
 
 async def measured(model: Model, cell: str) -> dict[str, Any]:
     """One cell on the split test."""
     began, task = time.monotonic(), load(cell)
-    direct = await first_rights(await asked(model, task, "direct", 1, GREEDY))
-    plain = await first_rights(await asked(model, task, "plain", 1, GREEDY))
-    greedy_rooms = await asked(model, task, "step_by_step", 1, GREEDY)
-    greedy = await first_rights(greedy_rooms)
+    direct = firsts(await asked(model, task, "direct", 1, GREEDY))
+    plain = firsts(await asked(model, task, "plain", 1, GREEDY))
+    chains = await asked(model, task, "step_by_step", 1, GREEDY)
+    greedy = firsts(chains)
     pools = await asked(model, task, "step_by_step", SAMPLES, DRAWN)
-    rights, votes = [await pool.rights() for pool in pools], [await pool.vote() for pool in pools]
-    vote = [right for right, _ in votes]
-    guess = [1 - (1 - problem.facts["guess"]) ** SAMPLES for problem in task]
+    votes = [pool.vote for pool in pools]
+    luck = [1 - (1 - problem.facts["guess"]) ** SAMPLES for problem in task]
+    voted = {
+        "majority": share(votes),
+        "majority less greedy": paired(votes, greedy),
+        "different answers": round(sum(len(pool.votes.groups) for pool in pools) / len(pools), 2),
+    }
     return {
         "problems": len(task),
         "direct": share(direct),
         "plain": share(plain),
         "greedy": share(greedy),
         "greedy interval": wilson(sum(greedy), len(greedy)),
-        "sample": round(sum(map(sum, rights)) / (SAMPLES * len(rights)), 4),
-        "majority": share(vote),
-        "pass": share([any(one) for one in rights]),
-        "guess": round(sum(problem.facts["guess"] for problem in task) / len(task), 4),
-        "guess pass": round(sum(guess) / len(guess), 4),
-        "majority less greedy": paired(vote, greedy),
-        "different answers": round(sum(many for _, many in votes) / len(votes), 2),
-        "tokens a chain": round(sum(len(r.samples[0].ids) for r in greedy_rooms) / len(task), 1),
+        "sample": round(sum(sum(pool.rights) for pool in pools) / (SAMPLES * len(pools)), 4),
+        "pass": share([any(pool.rights) for pool in pools]),
+        "guess": chance(task),
+        "guess pass": round(sum(luck) / len(luck), 4),
+        **(voted if votable(cell) else {}),
+        "tokens a chain": round(sum(len(room.samples[0].ids) for room in chains) / len(task), 1),
         "seconds": round(time.monotonic() - began, 1),
     }
+
+
+def votable(cell: str) -> bool:
+    """Can two answers be equal? Sentences hardly ever are."""
+    return cell.split("/")[1] != "open"
 
 
 def paired(a: Sequence[bool], b: Sequence[bool]) -> tuple[float, float, float]:
@@ -148,27 +170,31 @@ def paired(a: Sequence[bool], b: Sequence[bool]) -> tuple[float, float, float]:
     return tuple(round(x, 4) for x in (sum(gaps) / len(gaps), means[DRAWS // 40], means[-DRAWS // 40]))  # type: ignore[return-value]
 
 
-async def measure(model: Model, out: Path) -> dict[str, Any]:
+async def measure(model: Model, keep: Keep) -> None:
     """Easy, middle and hard cell of each family; those that are measured already are kept."""
-    chosen = json.loads((out / "cells.json").read_text())["results"]
-    kept = out / "measure.json"
-    found: dict[str, Any] = json.loads(kept.read_text())["results"] if kept.is_file() else {}
+    chosen, found = keep.before("cells"), keep.before("measure")
     grades = [[chosen[family]["middle"] for family in FAMILIES], [1] * len(FAMILIES), [5] * len(FAMILIES)]
     for cell in [f"school/{family}/{g}" for row in grades for family, g in zip(FAMILIES, row, strict=True)]:
         if cell not in found:
             found[cell] = await measured(model, cell)
             print(cell, found[cell], flush=True)
-            write(out, "measure", found)
-    return found
+            keep(found)
 
 
-async def skills(model: Model, _: Any) -> dict[str, Any]:
-    marks = await exam.examine(model, exam.cells(), "test", 60)
+async def skills(model: Model, keep: Keep) -> None:
+    """With the share of the commonest right answer of each cell: who always says that needs no skill."""
+    marks = await exam.examine(model, exam.cells(), "test", ASKED)
     print(exam.table(marks), flush=True)
-    return {f"{m.cell.skill}/{m.cell.family}/{m.cell.grade}": [m.right, m.asked] for m in marks}
+    found = dict[str, Any]()
+    for mark in marks:
+        wanted = Counter(document.wants for document in exam.questions(mark.cell, "test", ASKED))
+        common = round(max(wanted.values()) / mark.asked, 3)
+        name = f"{mark.cell.skill}/{mark.cell.family}/{mark.cell.grade}"
+        found[name] = {"right": mark.right, "asked": mark.asked, "commonest": common}
+    keep(found)
 
 
-async def lecture(model: Model, _: Any) -> dict[str, Any]:
+async def lecture(model: Model, keep: Keep) -> None:
     """How many of seeds 0 to 9 give the right answer by self-consistency; and what one chain and none say."""
     found = dict[str, Any]()
     for question, kind, gold in LECTURE:
@@ -185,22 +211,21 @@ async def lecture(model: Model, _: Any) -> dict[str, Any]:
             "chain": chain.answer.text,
         }
         print(question, found[question], flush=True)
-    return found
+    keep(found)
 
 
-async def decoding(model: Model, out: Path) -> dict[str, Any]:
+async def decoding(model: Model, keep: Keep) -> None:
     """Plain questions of the middle cells, each of the ten likeliest first tokens followed greedily."""
-    chosen = json.loads((out / "cells.json").read_text())["results"]
-    found = dict[str, Any]()
+    chosen, found = keep.before("cells"), dict[str, Any]()
     for family in FAMILIES:
         if FAMILIES[family].kind == "expression" or family == "open":
             continue  # an answer of many tokens, or one that is a sentence, has no span to compare
         task = part(load(f"school/{family}/{chosen[family]['middle']}"), 100)
         sampling = Sampling(temperature=0.0, max_tokens=exam.LONGEST, top_logprobs=2, distinct_first=True)
         rooms = await asked(model, task, "plain", 10, sampling)
-        found[family] = await told(rooms)
+        found[family] = told(rooms)
         print(family, found[family], flush=True)
-    return found
+    keep(found)
 
 
 def training(model: Path) -> dict[str, Any]:
@@ -217,14 +242,16 @@ def training(model: Path) -> dict[str, Any]:
         "context": config["max_position_embeddings"],
         "steps": last["step"],
         "tokens": last["tokens"] / 1e6,
-        "targets": last["targets"] / 1e6,
         "minutes": last["seconds"] / 60,
     }
 
 
-async def told(rooms: Sequence[Room]) -> dict[str, Any]:
+def told(rooms: Sequence[Room]) -> dict[str, Any]:
     paths = [
-        [(is_chain(s), margin(s, f), r) for s, f, r in zip(room.samples, room.found, await room.rights(), strict=True)]
+        [
+            (is_chain(s), margin(s, read(s, room.problem.expects)), r)
+            for s, r in zip(room.samples, room.rights, strict=True)
+        ]
         for room in rooms
     ]
     greedy = [one[0] for one in paths]
@@ -236,8 +263,8 @@ async def told(rooms: Sequence[Room]) -> dict[str, Any]:
     return {
         "greedy is direct": mean([not chain for chain, _, _ in greedy]),
         "a chain among ten": mean([any(chain for chain, _, _ in one) for one in paths]),
-        "confidence of chains": mean([sure for one in paths for chain, sure, _ in one if chain]),
-        "confidence of direct answers": mean([sure for chain, sure, _ in greedy if not chain]),
+        "confidence of all chains": mean([sure for one in paths for chain, sure, _ in one if chain]),
+        "confidence of greedy direct answers": mean([sure for chain, sure, _ in greedy if not chain]),
         "greedy": mean([right for _, _, right in greedy]),
         "the most confident path": mean([right for _, _, right in picked]),
     }
@@ -261,29 +288,45 @@ def margin(sample: Sample, found: Any) -> float:
     return sum(gaps) / len(gaps) if gaps else 0.0
 
 
-def write(out: Path, name: str, found: Any) -> None:
-    facts = {"date": datetime.now(UTC).date().isoformat(), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
-    write_whole(out / f"{name}.json", [f"{json.dumps({**facts, 'results': found}, indent=1)}\n".encode()])
+class Keep:
+    """The file of a part; results of other weights are never mixed with these."""
+
+    def __init__(self, out: Path, name: str, model: Path) -> None:
+        self.out, self.name = out, name
+        self.weights = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()[:16]
+
+    def __call__(self, found: Any) -> None:
+        facts = {
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "weights": self.weights,
+        }
+        text = json.dumps({**facts, "results": found}, indent=1)
+        write_whole(self.out / f"{self.name}.json", [f"{text}\n".encode()])
+
+    def before(self, name: str) -> dict[str, Any]:
+        """The results of a part so far."""
+        path = self.out / f"{name}.json"
+        kept: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"results": {}}
+        if kept["results"] and kept["weights"] != self.weights:
+            sys.exit(f"{path} is of other weights ({kept['weights']}, not {self.weights}); choose another OUT_DIR")
+        results: dict[str, Any] = kept["results"]
+        return results
 
 
-PARTS: dict[str, Callable[[Model, Any], Coroutine[Any, Any, dict[str, Any]]]] = {
-    "cells": cells,
-    "measure": measure,
-    "skills": skills,
-    "lecture": lecture,
-    "decoding": decoding,
-}
+PARTS = {"cells": cells, "measure": measure, "skills": skills, "lecture": lecture, "decoding": decoding}
 
 
 def main() -> None:
     if len(sys.argv) != 4 or sys.argv[1] not in (*PARTS, "run"):
         sys.exit(__doc__)
-    out = Path(sys.argv[3])
+    name, model, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     out.mkdir(parents=True, exist_ok=True)
-    if sys.argv[1] == "run":
-        write(out, "run", training(Path(sys.argv[2])))
+    keep = Keep(out, name, model)
+    if name == "run":
+        keep(training(model))
     else:
-        write(out, sys.argv[1], asyncio.run(PARTS[sys.argv[1]](open_model(sys.argv[2]), out)))
+        asyncio.run(PARTS[name](open_model(str(model)), keep))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ python benchmarks/pocket_card.py MODEL_DIR OUT_DIR
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mullover.evaluate.metrics import wilson
 from mullover.tasks.school import FAMILIES, GRADES
 from mullover.train import exam
 
@@ -20,8 +21,9 @@ HEAD = """# The pocket model
 
 A language model of {weights:,} weights in the Llama architecture ({layers} layers, width {width}, {vocab}
 tokens, context {context}), trained from nothing on the generated problems of `mullover.tasks.school` by
-`recipes/pocket.toml`: {steps:,} steps, {tokens:.1f} million tokens, of which {targets:.1f} million learned,
-{minutes:.0f} minutes on {machine}, which had other work to do at times, {date}. No text of people is in its
+`recipes/pocket.toml`: {steps:,} steps, {tokens:.1f} million tokens, {minutes:.0f} minutes on {machine}, which had
+other work to do at times, {date}. What is asked weighs a tenth of what is said in the loss; so planted slips, which
+are part of what is asked, are learned by a tenth too. No text of people is in its
 training but the sentences of the generators. It is there so that methods can be tried, tested and compared on any
 machine: it answers directly and is mostly wrong, it reasons and is partly right, its samples disagree.
 
@@ -33,16 +35,26 @@ lessons.
 LEGEND = """\
 Bold are the middle grades: the lowest above 1 with at most 75 % by greedy chains on 100 problems of dev, or 5
 where there is none. They were fixed in `card/cells.json` before anything was measured on test, and are the
-cells of all later comparisons. Per cent; direct: the style `direct`; plain: the bare question; samples at
-temperature 0.8 in the style `step_by_step`; guessing 16: the chance that one of 16 blind guesses is right;
-intervals of differences by a bootstrap of problems.
+cells of all later comparisons; `state` there says which are solved or not learned, by dev, so that nothing can be
+compared on them. The words of the letter families became many more after a first measurement, in which few words
+stood for most problems; their middle grades were then fixed anew, by the same rule on dev. Per cent; direct: the
+style `direct`; plain: the bare question; samples at temperature 0.8 in the style `step_by_step`; guessing 16: the
+chance that one of 16 blind guesses is right (the commonest answer, or blind joins until the target is there);
+intervals of differences by a bootstrap of problems. A vote takes expressions of equal value for different answers,
+and says nothing about sentences.
 """
-GRADES_HEAD = "## All grades (60 problems of test each, greedy, per cent: give or take 13)\n"
+GRADES_HEAD = "## All grades (60 problems of test each, sums 1 has 33; greedy, per cent: give or take 13)\n"
 SKILLS_HEAD = """## Skills (grade 2, 60 problems of test each, greedy, per cent: give or take 13)
 
-Right means: the right answer; for `critique` the first wrong step or that there is none; for `judge` yes or no
-(chance 50); for `choose` the letter (chance 25 to 50); for `propose` the very next step, where others may be as
-good; for `step_back` the principle itself or the answer.
+In parentheses: what always saying the commonest of the right answers would get. Cells that are not surely above it
+(Wilson, 95 %) are in italics: there the skill is not shown. Right means: the right answer; for `critique` the first
+wrong step or that there is none; for `judge` yes or no; for `choose` the letter; for `propose` the very next step,
+where others may be as good; for `step_back` the principle, which is one sentence a family, or the answer.
+"""
+LECTURE_HEAD = """\
+A vote over 16 chains, seeds 0 to 9: how many of 10. The noun and the words were never in training. The first wording
+of each pair is nearly a template of training; of the second ones that about apples is far from all, the others
+differ from a template by a few words.
 """
 DECODING_HEAD = """\
 100 problems of the middle grade each; the ten likeliest first tokens are followed greedily (Wang and Zhou 2024,
@@ -54,7 +66,7 @@ TAIL = """
 Anything outside the ten families, and questions in words that are far from those of its lessons. Cells in which
 a greedy chain is no better than a blind guess, by its interval: {unlearned}. What depends on such a cell cannot be
 tried on this model. Where 16 guesses are nearly sure to hit (the column of guessing), that one of 16 samples is right
-says nothing. Grade 1 of some families has few problems.
+says nothing. Easy grades of some families have few problems.
 """
 
 
@@ -74,16 +86,19 @@ def card(out: Path) -> str:
     date, machine = (json.loads((out / "measure.json").read_text())[name] for name in ("date", "machine"))
     lines = [HEAD.format(**facts), f"## Accuracy on problems it never saw (test, {machine}, {date})\n", LEGEND]
     lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
-    for cell, m in cells_.items():
+    order = [*FAMILIES]
+    for cell in sorted(cells_, key=lambda cell: (order.index(cell.split("/")[1]), cell)):
+        m, (_, family, grade) = cells_[cell], cell.split("/")
         low, high = m["greedy interval"]
-        gap = m["majority less greedy"]
-        _, family, grade = cell.split("/")
+        gap, vote = ("", "")
+        if "majority" in m:
+            mean, below, above = (100 * x for x in m["majority less greedy"])
+            gap, vote = f"{mean:+.1f} ({below:+.1f} to {above:+.1f})", per_cent(m["majority"])
         bold = "**" if int(grade) == chosen[family]["middle"] else ""
         lines.append(
             f"| {bold}{family} {grade}{bold} | {m['problems']} | {per_cent(m['direct'])} | {per_cent(m['plain'])} "
             f"| {per_cent(m['greedy'])} ({per_cent(low)} to {per_cent(high)}) | {per_cent(m['sample'])} "
-            f"| {per_cent(m['majority'])} | {per_cent(m['pass'])} | {per_cent(m['guess pass'])} "
-            f"| {100 * gap[0]:+.1f} ({100 * gap[1]:+.1f} to {100 * gap[2]:+.1f}) | {m['tokens a chain']:.0f} |"
+            f"| {vote} | {per_cent(m['pass'])} | {per_cent(m['guess pass'])} | {gap} | {m['tokens a chain']:.0f} |"
         )
     lines += ["", GRADES_HEAD, "| family | direct 1 to 5 | step by step 1 to 5 |", "|---|---|---|"]
     for family in FAMILIES:
@@ -92,9 +107,9 @@ def card(out: Path) -> str:
     lines += ["", SKILLS_HEAD, "| skill | " + " | ".join(FAMILIES) + " |", "|---" * (len(FAMILIES) + 1) + "|"]
     for name in dict.fromkeys(key.split("/")[0] for key in skill):
         if name not in exam.WHOLE:
-            row = " | ".join(per_cent(_share(skill[f"{name}/{family}/{exam.MIDDLE}"])) for family in FAMILIES)
+            row = " | ".join(_skill(skill[f"{name}/{family}/{exam.MIDDLE}"]) for family in FAMILIES)
             lines.append(f"| {name} | {row} |")
-    lines += ["", "## The lecture's questions\n", "A vote over 16 chains, seeds 0 to 9: how many of 10.\n"]
+    lines += ["", "## The lecture's questions\n", LECTURE_HEAD]
     lines += ["| question | at 0.8 | at 0.7 | one greedy chain says | asked directly it says |", "|---" * 5 + "|"]
     for q, r in results(out, "lecture").items():
         right, chain = r["right of 10 seeds"], r["chain"].rpartition("ANSWER: ")[2]
@@ -108,8 +123,14 @@ def card(out: Path) -> str:
     return "\n".join(lines) + "\n" + TAIL.format(unlearned=", ".join(lost) or "none")
 
 
-def _share(counts: Sequence[int]) -> float:
-    return counts[0] / max(1, counts[1])
+def _share(found: Mapping[str, Any]) -> float:
+    return float(found["right"] / max(1, found["asked"]))
+
+
+def _skill(found: Mapping[str, Any]) -> str:
+    """A share and that of the commonest answer; in italics if it is not surely higher."""
+    text = f"{per_cent(_share(found))} ({per_cent(found['commonest'])})"
+    return text if wilson(found["right"], found["asked"])[0] > found["commonest"] else f"*{text}*"
 
 
 if __name__ == "__main__":

@@ -46,9 +46,9 @@ def is_local(spec: str) -> bool:
     return Path(spec.partition(";")[0]).is_dir()
 
 
-def _local(spec: str) -> Model:
+def _local(spec: str, what: str = "models from a directory need") -> Model:
     if missing := [name for name in ("torch", "transformers", "tokenizers") if find_spec(name) is None]:
-        raise OptionError(f"models from a directory need {', '.join(missing)}; pip install 'mullover[local]'")
+        raise OptionError(f"{what} {', '.join(missing)}; pip install 'mullover[local]'")
     from mullover.backends.local.local import Local
 
     return Local(spec)
@@ -56,7 +56,8 @@ def _local(spec: str) -> Model:
 
 def _pocket(settings: str) -> Model:
     """The model in the package; settings as behind a directory."""
-    model = _local(f"{Path(__file__).with_name('pocket')}{settings}")
+    what = "pocket, the model in the package and the default, needs"
+    model = _local(f"{Path(__file__).with_name('pocket')}{settings}", what)
     model.info = dataclasses.replace(model.info, name="pocket")
     return model
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mullover.errors import OptionError
+from mullover.store.files import sync_folder, told
 
 NAME = "checkpoint.safetensors"
 
@@ -26,10 +27,12 @@ def save(folder: Path, model: nn.Module, optimizers: Sequence[Optimizer], facts:
     for i, name, state in _states(model, optimizers):
         tensors.update({f"{i}/{name}/{key}": torch.as_tensor(value).contiguous() for key, value in state.items()})
     made = folder / f"{NAME}.new"
-    save_file(tensors, made, {"facts": json.dumps(facts)})
-    with made.open("rb") as file:
-        os.fsync(file.fileno())
-    made.replace(folder / NAME)
+    with told(made):
+        save_file(tensors, made, {"facts": json.dumps(facts)})
+        with made.open("rb") as file:
+            os.fsync(file.fileno())
+        made.replace(folder / NAME)
+        sync_folder(folder)
 
 
 @contextmanager

@@ -188,7 +188,7 @@ class Loop:
         done = self.done
         done.step += 1
         done.tokens += len(batch.ids)
-        done.targets += len(batch.targets)
+        done.targets += len(batch.targets) if batch.weights is None else int((batch.weights == 1).sum())
         told = {"step": done.step, "loss": round(float(loss.detach()), 4), "norm": round(float(norm), 3)}
         return {**told, "rate": round(rate, 4), "tokens": done.tokens, "targets": done.targets}
 

@@ -14,7 +14,10 @@ ROUNDS = 5
 
 
 def orthogonal(g: Tensor) -> Tensor:
-    """Near U V^T of each matrix (..., m, n) = U S V^T, by Newton's iteration: singular values between 0.7 and 1.2."""
+    """Near U V^T of each matrix (..., m, n) = U S V^T, by Newton's iteration.
+
+    Singular values above 0.004 of the norm come out between 0.68 and 1.21, smaller ones below.
+    """
     a, b, c = NEWTON
     x: Tensor = g / (g.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     tall = x.shape[-2] > x.shape[-1]

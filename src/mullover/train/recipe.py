@@ -112,6 +112,9 @@ def inherited(said: dict[str, Any]) -> dict[str, Any]:
     phases = said.get("phases")
     if not isinstance(phases, list) or not all(isinstance(one, dict) for one in phases):
         return said
+    steps = [one.get("step") for one in phases]
+    if all(isinstance(step, int) for step in steps):
+        phases = sorted(phases, key=lambda one: one["step"])
     full: list[dict[str, Any]] = list(accumulate(phases, lambda before, own: {**before, **own}))
     return {**said, "phases": full}
 

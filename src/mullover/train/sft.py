@@ -182,6 +182,8 @@ class Several(Devices):
         from accelerate import Accelerator
 
         self._by = Accelerator(cpu=not torch.cuda.is_available())
+        if (kind := self._by.distributed_type) not in ("MULTI_GPU", "MULTI_CPU"):
+            raise OptionError(f"accelerate is set to {kind.value}; each device has a whole model here: use MULTI_GPU")
         self.main, self.index, self.count = self._by.is_main_process, self._by.process_index, self._by.num_processes
         self.device = self._by.device
 

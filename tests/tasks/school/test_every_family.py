@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import Counter
 from itertools import pairwise, product
 from typing import Any
 
@@ -89,6 +90,15 @@ def test_grades_get_longer(family: Family[Any]) -> None:
 def test_a_guess_is_a_chance_and_rare_at_the_higher_grades(family: Family[Any]) -> None:
     assert all(0 <= family.guess(item.facts) <= 0.5 for item in some(family, 10))
     assert family.guess(drawn(family, 5, "test", 0, 0).facts) <= 0.25
+
+
+@pytest.mark.parametrize("grade", GRADES)
+@pytest.mark.parametrize("name", [family.name for family in STRAIGHT])
+def test_always_saying_the_commonest_answer_is_no_better_than_a_guess(name: str, grade: int) -> None:
+    problems = tasks.load(f"school/{name}/{grade}").problems
+    commonest = max(Counter(problem.answer for problem in problems).values()) / len(problems)
+    guess = sum(problem.facts["guess"] for problem in problems) / len(problems)
+    assert commonest <= guess + 0.06  # the smallest task has 88 problems
 
 
 def test_the_lecture_s_questions_are_for_testing() -> None:

@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from mullover import tasks
 from mullover.tasks.school.family import drawn
 from mullover.tasks.school.letter_count import LENGTHS, LetterCount
 from mullover.tasks.school.words import common
@@ -61,6 +62,12 @@ def test_every_step_of_a_tally_can_slip() -> None:
         for slip in range(6):
             steps = FAMILY.chain(CARROT, "tally", wording, slip).steps
             assert steps[:slip] == clean[:slip] and steps[slip] != clean[slip]
+
+
+@pytest.mark.parametrize("grade", [1, 2, 3, 4])
+def test_each_problem_of_a_task_has_a_word_of_its_own(grade: int) -> None:
+    words = [problem.facts["facts"][0] for problem in tasks.load(f"school/letter_count/{grade}").problems]
+    assert len(words) == len(set(words)) > 80
 
 
 def test_counts_are_spread() -> None:

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from mullover.scorers.arithmetic import parse
-from mullover.tasks.school.combine import Puzzle, Table, ways_on
+from mullover.tasks.school.combine import Puzzle, Table, luck, ways_on
 from mullover.tasks.school.make_number import MakeNumber
 
 FAMILY = MakeNumber()
@@ -65,6 +65,15 @@ def test_ways_lead_from_each_value_to_the_target() -> None:
         6: ((6, "*", 3),),
     }
     assert set(ways_on((3,), 18, whole=False)) == {18, 15, 21, 6}
+
+
+def test_luck_is_the_share_of_all_blind_ways_to_the_end() -> None:
+    """2, 3, 4 to 24: only by products, in three orders of 27 ways; 12 is 3 * 4, one pair and sign of nine."""
+    assert luck((2, 3, 4), 24, whole=True) == pytest.approx(3 / 27)
+    assert luck((3, 5), 8, whole=True) == pytest.approx(1 / 3)
+    assert luck((2, 3, 4), 12, whole=True) == 0
+    assert luck((2, 3, 4), 12, whole=False) == pytest.approx(1 / 9)
+    assert luck((2, 2), 4, whole=True) == pytest.approx(2 / 3)
 
 
 def test_one_content_is_one_puzzle_in_any_order() -> None:

@@ -31,11 +31,18 @@ class TestEveryLesson:
         for i in range(5):
             assert not asyncio.run(exam.right(lesson(skill, family, i), "I do not know."))
 
-    def test_does_not_hold_the_answer_in_what_is_asked_of_a_direct_question(self, skill: str, family: str) -> None:
-        if skill == "step_by_step":
-            document = lesson(skill, family, 2)
-            assert document.turns[-1][0] == "user" and not document.given
-            assert document.said not in document.turns[-1][1]
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("skill", ["plain", "direct", "step_by_step", "thinking"])
+def test_a_question_is_asked_without_its_solution(skill: str, family: str) -> None:
+    for i in range(5):
+        document = lesson(skill, family, i)
+        assert document.item is not None and not document.given
+        ((role, asked),) = document.turns
+        assert role == "user" and asked.startswith(document.item.question)
+        of = document.item.family
+        for style in of.styles:
+            assert not any(step in asked for step in of.chain(document.item.facts, style).steps if len(step) > 4)
 
 
 def test_what_is_shown_beside_a_test_question_is_from_training() -> None:

@@ -3,7 +3,8 @@
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import comb, prod
+from functools import cache
+from itertools import combinations
 from random import Random
 from typing import ClassVar
 
@@ -32,6 +33,7 @@ class Combining(Family[Puzzle], ABC):
     space = "numbers"
     kind = "expression"
     asked: ClassVar[tuple[str, ...]]  # wordings, with {target} and {numbers}
+    whole: ClassVar[bool]  # must all numbers be used?
 
     def ask(self, facts: Puzzle, rng: Random) -> str:
         return rng.choice(self.asked).format(target=facts.target, numbers=", ".join(map(str, facts.numbers)))
@@ -40,8 +42,8 @@ class Combining(Family[Puzzle], ABC):
         return self.chain(facts, self.styles[0]).answer
 
     def guess(self, facts: Puzzle) -> float:
-        """Roughly one in all ways to pick a pair and a sign until one number is left."""
-        return 1 / prod(comb(left, 2) * len(SIGNS) for left in range(2, len(facts.numbers) + 1))
+        """By joining any pair by any sign until the target is there or one number is left."""
+        return luck(tuple(sorted(facts.numbers)), facts.target, self.whole)
 
     def content(self, facts: Puzzle) -> str:
         return str(facts)
@@ -82,6 +84,19 @@ def result(step: Step) -> int:
 
 def said(steps: Sequence[Step]) -> list[Move]:
     return [(step, result(step)) for step in steps]
+
+
+@cache
+def luck(numbers: tuple[int, ...], target: int, whole: bool) -> float:
+    """The chance to reach the target where pairs and signs are picked blindly, the larger number first."""
+    if target in numbers and (len(numbers) == 1 or not whole):
+        return 1.0
+    ways = [
+        luck(tuple(sorted((*numbers[:i], *numbers[i + 1 : j], *numbers[j + 1 :], result((b, sign, a))))), target, whole)
+        for (i, a), (j, b) in combinations(enumerate(numbers), 2)
+        for sign in SIGNS
+    ]
+    return sum(ways) / len(ways) if ways else 0.0
 
 
 def some_numbers(rng: Random, count: int, ranges: Sequence[int]) -> tuple[int, ...]:

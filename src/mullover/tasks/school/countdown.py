@@ -48,6 +48,7 @@ class Countdown(Combining):
 
     name = "countdown"
     asked = ASKED
+    whole = False
     what = "a target to be reached with some of the given numbers"
     styles = ("straight", "search")
     principle = "Join two of the numbers that are left and note what is left then. Start again if it is a dead end."

@@ -20,9 +20,9 @@ class Document:
     turns: Turns
     said: str  # what is to be learned
     wants: str  # the part of it that counts in an examination
-    kind: Kind | None = None  # of an answer; None: `wants` must be the first line, or the last word, as `by` says
+    kind: Kind | None = None  # of an answer; None: a text
     thinking: bool | None = None  # how the template opens the assistant's turn
-    given: str = ""  # of the assistant's turn, what stands already: seen, not learned
+    given: str = ""  # of the assistant's turn, what stands already: part of what is asked
     by: str = "answer"  # answer, first_line
     item: Drawn[Any] | None = field(default=None, compare=False)
 

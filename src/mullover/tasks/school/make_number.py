@@ -36,6 +36,7 @@ class MakeNumber(Combining):
 
     name = "make"
     asked = ASKED
+    whole = True
     what = "a number to be made from others, each used once"
     styles = ("short", "goal")
     principle = "Join two numbers into one and note which numbers are left, until only the goal is left."
