@@ -91,8 +91,8 @@ def pocket_table() -> str:
     rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for family, fixed in chosen.items():
         cell = f"school/{family}/{fixed['middle']}"
-        figures = (measured[cell][name] for name in ("direct", "greedy", "majority", "pass", "guess pass"))
-        rows.append(f"| `{cell}` | " + " | ".join(f"{100 * figure:.0f}" for figure in figures) + " |")
+        figures = (measured[cell].get(name) for name in ("direct", "greedy", "majority", "pass", "guess pass"))
+        rows.append(f"| `{cell}` | " + " | ".join("" if at is None else f"{100 * at:.0f}" for at in figures) + " |")
     return "\n".join(rows) + "\n"
 
 

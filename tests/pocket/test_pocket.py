@@ -128,6 +128,7 @@ def test_the_cells_of_later_comparisons_are_fixed_and_measured() -> None:
         assert found[cell]["problems"] == len(guesses) and found[cell]["guess"] == round(mean(guesses), 4)
 
 
+@measured
 @pytest.mark.parametrize("name", ["cells", "measure", "skills", "lecture", "decoding", "run"])
 def test_what_was_measured_are_these_weights(name: str) -> None:
     weights = hashlib.sha256((HERE / "model.safetensors").read_bytes()).hexdigest()
