@@ -80,9 +80,9 @@ def main(minutes: float) -> None:
     memory.keep_freed()
     tokenizer = chat.trained(corpus.sample_texts(BASE, 4000), BASE.vocab)
     held = list(chat.encoded(tokenizer, dev()))
-    ids, packing = packed([one for one, _ in held], torch.device("cpu"))
+    ids, packing = packed([one for one, _, _ in held], torch.device("cpu"))
     starts = packing.starts.tolist()
-    spans = [range(s + known - 1, s + len(one) - 1) for (one, known), s in zip(held, starts, strict=False)]
+    spans = [range(s + known - 1, s + len(one) - 1) for (one, _, known), s in zip(held, starts, strict=False)]
     where = torch.tensor([i for span in spans for i in span])
     for name, way in WAYS.items():
         steps = int(60 * minutes / seconds_of_a_step(way, tokenizer))

@@ -63,7 +63,7 @@ class TestTemplate:
         ids = theirs.apply_chat_template(
             messages_of(document), tokenize=True, add_generation_prompt=True, return_dict=False, **more
         )
-        ((mine, known),) = chat.encoded(tokenizer(), [document])
+        ((mine, _, known),) = chat.encoded(tokenizer(), [document])
         assert list(ids) == mine[:known]
 
 
@@ -104,14 +104,15 @@ class TestEncoded:
         own, recipe = tokenizer(), replace(TINY, phases=(Phase(0),))
         documents = [document for document, _ in zip(corpus.documents(recipe, 0), range(60), strict=False)]
         assert any(document.given for document in documents)
-        for document, (ids, known) in zip(documents, chat.encoded(own, documents), strict=True):
+        for document, (ids, turns, known) in zip(documents, chat.encoded(own, documents), strict=True):
             assert own.decode(ids[:known], skip_special_tokens=False) == chat.asked(document)
+            assert own.decode(ids[turns:known], skip_special_tokens=False) == document.given
             assert own.decode(ids[known:-1], skip_special_tokens=False) == document.said
             assert ids[-1] == chat.end(own) and chat.end(own) not in ids[known:-1]
 
     def test_ids_of_what_is_asked_do_not_depend_on_what_is_said(self) -> None:
         one, other = (Document(TURNS["one turn"], said, said) for said in ("7", " 7, since 3 + 4 = 7"))
-        (a, known), (b, same) = chat.encoded(tokenizer(), [one, other])
+        (a, _, known), (b, _, same) = chat.encoded(tokenizer(), [one, other])
         assert known == same and a[:known] == b[:known]
 
 

@@ -30,8 +30,8 @@ def equal(a: Batch, b: Batch) -> bool:
     return same and all(torch.equal(x, y) for x, y in tensors)
 
 
-def said_of(recipe: Recipe, number: int, count: int) -> list[tuple[list[int], int]]:
-    """Ids of the documents that a batch begins with, and how many are asked."""
+def said_of(recipe: Recipe, number: int, count: int) -> list[tuple[list[int], int, int]]:
+    """Ids of the documents that a batch begins with, how many are turns, and how many stand before what is said."""
     found = chat.encoded(tokenizer(), corpus.documents(recipe, number))
     return list(islice((one for one in found if len(one[0]) <= recipe.model.context), count))
 
@@ -49,7 +49,7 @@ class TestBatch:
 
     def test_no_document_is_longer_than_the_context(self) -> None:
         some = said_of(TINY, 0, 200)
-        long = sorted(len(ids) for ids, _ in some)[100]
+        long = sorted(len(ids) for ids, _, _ in some)[100]
         recipe = replace(TINY, model=replace(SHAPE, context=long))
         lengths = [n for i in range(8) for n in corpus.batch(recipe, tokenizer(), i).lengths]
         assert max(lengths) <= long < max(n for i in range(8) for n in corpus.batch(TINY, tokenizer(), i).lengths)
@@ -58,7 +58,7 @@ class TestBatch:
         made = corpus.batch(TINY, tokenizer(), 0)
         assert made.weights is None
         wanted, start = list[int](), 0
-        for ids, known in said_of(TINY, 0, len(made.lengths)):
+        for ids, _, known in said_of(TINY, 0, len(made.lengths)):
             assert made.ids[start : start + len(ids)].tolist() == ids
             wanted += range(start + known - 1, start + len(ids) - 1)
             start += len(ids)
@@ -67,12 +67,16 @@ class TestBatch:
         assert torch.equal(made.targets, made.ids[made.where + 1])
 
     def test_what_is_asked_may_be_told_with_a_weight(self) -> None:
-        plain, made = (corpus.batch(replace(TINY, prompt_weight=w), tokenizer(), 0) for w in (0.0, 0.1))
+        recipe = replace(TINY, phases=(Phase(0, skills={"wait": 1, "direct": 1}),))
+        plain, made = (corpus.batch(replace(recipe, prompt_weight=w), tokenizer(), 0) for w in (0.0, 0.1))
         assert made.weights is not None and torch.equal(made.ids, plain.ids)
         assert torch.equal(made.targets, made.ids[made.where + 1])
         heavy = made.weights == 1
         assert torch.equal(made.where[heavy], plain.where)
-        assert torch.equal(made.weights[~heavy], torch.full((int((~heavy).sum()),), 0.1))
+        light = list[float]()
+        for _, turns, known in said_of(recipe, 0, len(made.lengths)):
+            light += [0.1] * (turns - 1) + [0.0] * (known - turns)
+        assert torch.equal(made.weights[~heavy], torch.tensor(light)) and 0 in light
         ends = torch.tensor(made.lengths).cumsum(0) - 1  # after the last of a document nothing is told
         everywhere = set(range(len(made.ids))) - set(ends.tolist())
         assert set(made.where.tolist()) == everywhere

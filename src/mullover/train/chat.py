@@ -40,12 +40,14 @@ def end(tokenizer: Tokenizer) -> int:
     return found
 
 
-def encoded(tokenizer: Tokenizer, documents: Iterable[Document]) -> Iterator[tuple[list[int], int]]:
-    """Ids of each exchange and how many of them are asked; the rest, with the end, is said."""
+def encoded(tokenizer: Tokenizer, documents: Iterable[Document]) -> Iterator[tuple[list[int], int, int]]:
+    """Ids of each exchange, how many of them are asked, and how many with what is given; the rest is said."""
     for document in documents:
-        ids = tokenizer.encode(asked(document), add_special_tokens=False).ids
+        text = asked(document)
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
         said = tokenizer.encode(document.said + END, add_special_tokens=False).ids
-        yield [*ids, *said], len(ids)
+        given = tokenizer.encode(text[len(text) - len(document.given) :], add_special_tokens=False).ids
+        yield [*ids, *said], len(ids) - len(given), len(ids)
 
 
 def trained(texts: Iterable[str], vocab: int) -> Tokenizer:

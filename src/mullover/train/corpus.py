@@ -46,7 +46,7 @@ def batch(recipe: Recipe, tokenizer: Tokenizer, number: int) -> Batch:
     """Documents longer than the context are left out."""
     ids, lengths, where, weights = list[int](), list[int](), list[int](), list[float]()
     left_out = 0
-    for found, known in chat.encoded(tokenizer, documents(recipe, number)):
+    for found, turns, known in chat.encoded(tokenizer, documents(recipe, number)):
         if len(found) > recipe.model.context:
             left_out += 1
             if left_out > 1000:
@@ -55,7 +55,8 @@ def batch(recipe: Recipe, tokenizer: Tokenizer, number: int) -> Batch:
         start = len(ids)
         first = start if recipe.prompt_weight else start + known - 1
         where.extend(range(first, start + len(found) - 1))
-        weights.extend([recipe.prompt_weight] * (start + known - 1 - first) + [1.0] * (len(found) - known))
+        # What is given of the assistant's turn may hold a planted slip, which it must never learn to say.
+        weights.extend([recipe.prompt_weight] * (turns - 1) + [0.0] * (known - turns) + [1.0] * (len(found) - known))
         ids.extend(found)
         lengths.append(len(found))
         if len(ids) >= recipe.batch:

@@ -23,7 +23,7 @@ def recomputed(question: str) -> str:
     for name, first, sign, second in re.findall(r"\b([a-z]) = (?:([a-z]) (and|or|xor)|not) ([a-z])\b", question):
         signs = {"and": and_, "or": or_, "xor": xor}
         values[name] = signs[sign](values[first], values[second]) if sign else 1 - values[second]
-    return "".join("FT"[bit] for bit in list(values.values())[-3:])
+    return "".join("FT"[bit] for bit in values.values())
 
 
 def test_a_short_chain_puts_in_the_bits() -> None:
@@ -67,3 +67,13 @@ def test_a_gate_that_goes_wrong_carries_on() -> None:
 
 def test_two_orders_of_the_inputs_of_a_gate_are_one_content() -> None:
     assert FAMILY.content(Circuit((1, 0), (("and", 0, 1),))) == FAMILY.content(Circuit((1, 0), (("and", 1, 0),)))
+
+
+def test_names_of_inputs_are_no_content() -> None:
+    one = Circuit((1, 0, 0), (("and", 0, 1), ("xor", 3, 2)))
+    for other in (
+        Circuit((0, 1, 0), (("and", 1, 0), ("xor", 3, 2))),
+        Circuit((1, 0, 0), (("and", 0, 2), ("xor", 3, 1))),
+    ):
+        assert FAMILY.content(one) == FAMILY.content(other)
+    assert FAMILY.content(one) != FAMILY.content(Circuit((1, 0, 0), (("and", 0, 1), ("xor", 3, 1))))

@@ -102,7 +102,7 @@ def test_always_saying_the_commonest_answer_is_no_better_than_a_guess(name: str,
 
 
 def test_the_lecture_s_questions_are_for_testing() -> None:
-    assert FAMILIES["story"].held == {"(3, (('more', 2, 0),), 'total')"}
+    assert FAMILIES["story"].held == {"('total', ('has', 3, False, (('more', 2, False, ()),)))"}
     contents = (FAMILIES["story"].content(drawn(FAMILIES["story"], 1, "train", 0, i).facts) for i in range(5000))
     assert not FAMILIES["story"].held & set(contents)
     assert {split_of_word(word) for word in ("artificial", "intelligence", "strawberry")} == {"test"}

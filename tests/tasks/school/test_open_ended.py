@@ -80,3 +80,8 @@ def test_a_slip_of_the_count_leaves_the_sentence() -> None:
         chain = FAMILY.chain(WISH, "draft", wording, slip=1)
         assert chain.answer == FAMILY.answer(WISH)
         assert int(chain.steps[1].split()[-1]) == 9
+
+
+def test_the_order_of_the_words_is_no_content() -> None:
+    assert FAMILY.content(Wish(("long", "bike"), 7)) == FAMILY.content(Wish(("bike", "long"), 7))
+    assert FAMILY.content(Wish(("long", "bike"), 7)) != FAMILY.content(Wish(("bike", "long"), 8))

@@ -24,9 +24,20 @@ def searched(question: str) -> list[str]:
 
 def test_the_list_goes_down_from_the_end_that_is_asked_for() -> None:
     assert FAMILY.answer(THREE) == "Ann"
-    assert FAMILY.chain(THREE, "list").steps == ("1 Cal > 2 Ann", "2 Ann > 3 Bob", "Second oldest: Ann")
+    assert FAMILY.chain(THREE, "list").steps == (
+        "Ann > Bob, Cal > Ann",
+        "1 Cal > 2 Ann",
+        "2 Ann > 3 Bob",
+        "Second oldest: Ann",
+    )
     youngest = Line(0, 1, 0, ("Bob", "Ann", "Cal"), ((0, True), (1, True)))
-    assert FAMILY.chain(youngest, "list").steps == ("1 Bob < 2 Ann", "2 Ann < 3 Cal", "Youngest: Bob")
+    assert FAMILY.chain(youngest, "list").steps == (
+        "Bob < Ann, Ann < Cal",
+        "1 Bob < 2 Ann",
+        "2 Ann < 3 Cal",
+        "Youngest: Bob",
+    )
+    assert FAMILY.chain(THREE, "sentences").steps[0] == "Ann > Bob, Cal > Ann"
     assert FAMILY.chain(THREE, "sentences").steps[-1] == "The second oldest is Ann."
 
 

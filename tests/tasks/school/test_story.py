@@ -47,7 +47,15 @@ def test_the_asker_is_spoken_to() -> None:
 
 
 def test_names_and_things_are_no_content() -> None:
-    assert FAMILY.content(TWO) == "(3, (('more', 2, 0),), 'total')"
+    assert FAMILY.content(TWO) == "('total', ('has', 3, False, (('more', 2, False, ()),)))"
+
+
+def test_the_order_in_which_others_are_told_is_no_content() -> None:
+    one, other = ((("twice", 2, 0), ("fewer", 1, 0)), (("fewer", 1, 0), ("twice", 2, 0)))
+    tales = [Tale(5, relations, "total", ("Ann", "Ben", "Cal"), "nuts") for relations in (one, other)]  # type: ignore[arg-type]
+    assert FAMILY.content(tales[0]) == FAMILY.content(tales[1])
+    last = [Tale(5, tale.relations, "last", tale.people, "nuts") for tale in tales]
+    assert len({FAMILY.content(tale) for tale in (*last, tales[0])}) == 3
 
 
 @pytest.mark.parametrize("grade", (1, 2, 3, 4, 5))

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -45,3 +46,10 @@ def test_acting_it_out_gives_the_answer_and_the_last_step_shows_it(grade: int) -
         assert acted_out(question) == FAMILY.answer(facts), question
         for style in FAMILY.styles:
             assert FAMILY.chain(facts, style).steps[-1].endswith(" " + FAMILY.answer(facts))
+
+
+def test_the_order_in_which_people_are_listed_is_no_content() -> None:
+    one = Swapping(("Ann", "Ben", "Cal", "Dan", "Eve"), ("book", "kite", "doll", "drum", "bike"), ((0, 1), (3, 2)), 1)
+    other = Swapping(("Ben", "Ann", "Cal", "Dan", "Eve"), ("kite", "book", "doll", "drum", "bike"), ((1, 0), (2, 3)), 0)
+    assert FAMILY.content(one) == FAMILY.content(other)
+    assert FAMILY.content(one) != FAMILY.content(replace(one, asked=0))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from random import Random
 from string import ascii_lowercase
 
@@ -29,9 +30,9 @@ class Circuit:
 
     @property
     def asked(self) -> range:
-        """The places of the last three gates, or of all where there are fewer."""
+        """The places of the last gates; of more where there are more, so that a guess is rarely right."""
         size = len(self.inputs) + len(self.gates)
-        return range(size - min(3, len(self.gates)), size)
+        return range(size - min(len(self.gates), 2 + len(self.gates) // 3), size)
 
 
 class Circuits(Family[Circuit]):
@@ -62,11 +63,17 @@ class Circuits(Family[Circuit]):
         return "".join(bits[i] for i in facts.asked)
 
     def guess(self, facts: Circuit) -> float:
-        """By saying what is commonest: of three values, or of two. Counted over 4,000 problems of each grade."""
-        return 0.17 if len(facts.asked) == 3 else 0.29
+        """By saying the commonest values, as counted over 8,000 problems of each grade."""
+        return {2: 0.28, 3: 0.16, 4: 0.09, 6: 0.035}[len(facts.asked)]
 
     def content(self, facts: Circuit) -> str:
-        return repr((facts.inputs, tuple(map(plain, facts.gates))))
+        """The same in whatever order the inputs are named."""
+        forms = list[tuple[list[int], list[Gate]]]()
+        for order in permutations(range(len(facts.inputs))):
+            place = {old: new for new, old in enumerate(order)}
+            gates = [plain((sign, place.get(a, a), place.get(b, b))) for sign, a, b in facts.gates]
+            forms.append(([facts.inputs[old] for old in order], gates))
+        return repr(min(forms))
 
     def chain(self, facts: Circuit, style: str, wording: int = 0, slip: int | None = None) -> Chain:
         rng, steps = Random(wording), list[str]()

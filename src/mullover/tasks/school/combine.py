@@ -91,6 +91,8 @@ def luck(numbers: tuple[int, ...], target: int, whole: bool) -> float:
     """The chance to reach the target where pairs and signs are picked blindly, the larger number first."""
     if target in numbers and (len(numbers) == 1 or not whole):
         return 1.0
+    if len(numbers) == 2:
+        return sum(result((numbers[1], sign, numbers[0])) == target for sign in SIGNS) / len(SIGNS)
     ways = [
         luck(tuple(sorted((*numbers[:i], *numbers[i + 1 : j], *numbers[j + 1 :], result((b, sign, a))))), target, whole)
         for (i, a), (j, b) in combinations(enumerate(numbers), 2)

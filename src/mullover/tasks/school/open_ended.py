@@ -64,6 +64,10 @@ class OpenEnded(Family[Wish]):
         rest = (say.format(value) for say, value in zip(clauses, facts.values(), strict=True) if value is not None)
         return rng.choice(ASKED).format(what) + "".join(rest)
 
+    def content(self, facts: Wish) -> str:
+        """The same in whatever order the words are told."""
+        return repr(replace(facts, words=tuple(sorted(facts.words))))
+
     def answer(self, facts: Wish) -> str:
         return self.chain(facts, "draft").answer
 

@@ -29,7 +29,7 @@ class Line:
 
 
 class Order(Family[Line]):
-    """Clues compare neighbours, so that the order is the only one."""
+    """Clues compare neighbours, so that the order is the only one. A chain first tells them all in one direction."""
 
     name = "order"
     what = "putting people in order by comparisons of two"
@@ -77,25 +77,26 @@ class Order(Family[Line]):
         return 1 / len(facts.people)
 
     def slips(self, facts: Line, style: str) -> list[int]:
-        """Not where only one is left to be named."""
+        """Not in the clues, and not where only one is left to be named."""
         size = len(facts.people)
-        forced = size - 2 if style == "list" else size - 1
-        return [i for i in range(forced + 2) if i != forced]
+        forced = size - 1 if style == "list" else size
+        return [i for i in range(1, forced + 2) if i != forced]
 
     def chain(self, facts: Line, style: str, wording: int = 0, slip: int | None = None) -> Chain:
         rng = Random(wording)
         size, (than, most) = len(facts.people), SCALES[facts.scale][facts.end]
         first, following = rng.choice(FIRST), rng.choice(NEXT)
-        lines = size - 1 if style == "list" else size
-        wrong = None if slip is None or slip == lines else slip
+        lines = size if style == "list" else size + 1  # before the last one
+        wrong = None if slip is None or slip == lines else slip - 1
         if wrong is not None and style == "list":
-            wrong = rng.choice((0, 1)) if slip == 0 else wrong + 1
+            wrong = rng.choice((0, 1)) if wrong == 0 else wrong + 1
         found = ordered(facts.people, wrong, rng)
+        sign = "<" if facts.end else ">"
+        steps = [", ".join(f"{facts.people[i]} {sign} {facts.people[i + 1]}" for i, _ in facts.clues)]
         if style == "list":
-            sign = "<" if facts.end else ">"
-            steps = [f"{n} {a} {sign} {n + 1} {b}" for n, (a, b) in enumerate(pairwise(found), 1)]
+            steps += [f"{n} {a} {sign} {n + 1} {b}" for n, (a, b) in enumerate(pairwise(found), 1)]
         else:
-            steps = [first.format(than=than, most=most, name=found[0])]
+            steps.append(first.format(than=than, most=most, name=found[0]))
             steps += [following.format(before=found[n - 1], n=n + 1, name=found[n]) for n in range(1, size)]
         name = found[facts.rank]
         if slip == lines:

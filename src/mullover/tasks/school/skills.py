@@ -134,8 +134,10 @@ def choose(draw: Draw) -> Document:
 def revise(draw: Draw) -> Document:
     """Mend a solution by a critique of it."""
     wrong, clean, slip = draw.slipped()
+    family, facts = draw.item.family, draw.item.facts
+    end = "" if family.fits(facts, wrong.answer) else f"{stated(wrong.answer)}\n"  # it would tell what is wanted
     asked = (
-        f"Problem: {draw.question}\nSolution:\n{numbered(wrong.steps)}\n{stated(wrong.answer)}\n"
+        f"Problem: {draw.question}\nSolution:\n{numbered(wrong.steps)}\n{end}"
         f"Critique: Step {slip + 1} is wrong. It should be: {clean.steps[slip]}\nWrite the solution anew."
     )
     return draw.lesson(asked, concluded(clean))

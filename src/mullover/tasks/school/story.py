@@ -9,6 +9,7 @@ from mullover.tasks.school.family import Chain, Family, Split, off
 from mullover.tasks.school.words import NAMES
 
 How = Literal["more", "fewer", "twice"]
+Tree = tuple[str, int, bool, tuple["Tree", ...]]  # how many, or more or fewer than above; asked for?; those below
 Relation = tuple[How, int, int]  # by how many (2 for twice), and than whom, by place
 PEOPLE = {1: (2, 3), 2: (3, 4), 3: (4, 5), 4: (5, 6), 5: (7, 7)}  # by grade: for a total, for the last one's
 THINGS = ("coins", "pens", "books", "cards", "nuts", "eggs", "pears", "plums", "shells", "stamps", "beads", "balls")
@@ -36,7 +37,7 @@ class Story(Family[Tale]):
     kind = "number"
     styles = ("short", "sentences")
     principle = "Work out how many each one has, in the order told. For a total, then add them one at a time."
-    held = frozenset({"(3, (('more', 2, 0),), 'total')"})  # the lecture's three apples
+    held = frozenset({"('total', ('has', 3, False, (('more', 2, False, ()),)))"})  # the lecture's three apples
 
     def draw(self, rng: Random, grade: int, split: Split) -> Tale:
         asked: Literal["last", "total"] = rng.choice(("last", "total"))
@@ -55,7 +56,15 @@ class Story(Family[Tale]):
         return Tale(counts[0], tuple(relations), asked, tuple(people), rng.choice(THINGS))
 
     def content(self, facts: Tale) -> str:
-        return repr((facts.start, facts.relations, facts.asked))
+        """The same in whatever order the others are told: who hangs on whom, as a tree."""
+        last = len(facts.relations) if facts.asked == "last" else None
+
+        def tree(place: int) -> Tree:
+            how, by = facts.relations[place - 1][:2] if place else ("has", facts.start)
+            below = (tree(at) for at, relation in enumerate(facts.relations, 1) if relation[2] == place)
+            return how, by, place == last, tuple(sorted(below))
+
+        return repr((facts.asked, tree(0)))
 
     def ask(self, facts: Tale, rng: Random) -> str:
         brief = len(facts.people) > 3 or rng.random() < 0.3

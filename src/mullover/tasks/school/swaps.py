@@ -50,7 +50,10 @@ class Swaps(Family[Swapping]):
         return Swapping(tuple(rng.sample(NAMES, PEOPLE)), tuple(things), tuple(swaps), asked)
 
     def content(self, facts: Swapping) -> str:
-        return repr((facts.things, tuple((min(pair), max(pair)) for pair in facts.swaps), facts.asked))
+        """The same in whatever order the people are listed."""
+        order = sorted(range(PEOPLE), key=lambda place: facts.things[place])
+        swaps = [sorted((order.index(a), order.index(b))) for a, b in facts.swaps]
+        return repr((sorted(facts.things), swaps, order.index(facts.asked)))
 
     def ask(self, facts: Swapping, rng: Random) -> str:
         colours = facts.things[0] in COLOURS
