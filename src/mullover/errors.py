@@ -2,7 +2,8 @@
 
 MulloverError
 |- OptionError (ValueError)       a number, name or file the user chose cannot work
-|  `- CapabilityError             the model cannot do what was asked of it
+|  |- CapabilityError             the model cannot do what was asked of it
+|  `- ContextError                the prompt is longer than the model's context
 |- StoreError (OSError)           a run cannot be written or read
 `- ModelError (RuntimeError)      the model failed, and no sample of the call succeeded
    `- TransientError              it may succeed if asked again
@@ -20,6 +21,10 @@ class OptionError(MulloverError, ValueError):
 
 class CapabilityError(OptionError):
     """The model cannot do what was asked of it; the message names both."""
+
+
+class ContextError(OptionError):
+    """The prompt leaves the model no room; the message says how long both are."""
 
 
 class StoreError(MulloverError, OSError):

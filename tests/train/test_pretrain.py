@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,8 +20,9 @@ import torch
 from safetensors.torch import load_file
 from tests.train.small import TINY, Here, lines_of, steady, tokenizer
 from torch import Tensor
+from torch.optim import AdamW
 
-from mullover.errors import OptionError
+from mullover.errors import ModelError, OptionError, StoreError
 from mullover.openers import open_model
 from mullover.train import checkpoint, corpus, loop
 from mullover.train.pretrain import MODEL, pretrain
@@ -124,11 +126,9 @@ class TestGoingOn:
         exported = [load_file(tmp_path / name / MODEL / "model.safetensors") for name in ("once", "cut")]
         assert equal(*exported)
 
-    def test_a_run_that_broke_off_before_any_checkpoint_begins_anew(self, tmp_path: Path, whole: Path) -> None:
+    def test_a_run_that_broke_off_in_its_first_minutes_begins_anew(self, tmp_path: Path, whole: Path) -> None:
         trained_ = tmp_path / "cut"
-        trained_.mkdir()
-        with pytest.raises(FileNotFoundError):
-            trained(trained_, stops=2)
+        trained(trained_, stops=2)
         assert len(lines_of(trained_ / "log.jsonl")) == 2
         assert equal(trained(trained_), load_file(whole / checkpoint.NAME))
         assert steady(trained_ / "log.jsonl") == steady(whole / "log.jsonl")
@@ -201,6 +201,39 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(tmp_path: Path, whole:
     found = load_file(whole / checkpoint.NAME)
     assert equal(trained(tmp_path / "same"), found)
     assert not equal(trained(tmp_path / "other", replace(TINY, seed=1)), found)
+
+
+def test_another_recipe_is_refused_from_the_start(tmp_path: Path) -> None:
+    trained(tmp_path, stops=1)
+    with pytest.raises(OptionError, match="another recipe"):
+        trained(tmp_path, replace(TINY, lr=0.5))
+
+
+def test_weights_that_are_no_numbers_are_never_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = AdamW.step
+
+    def poisoned(self: AdamW, *rest: Any) -> Any:
+        found = step(self, *rest)
+        with torch.no_grad():
+            self.param_groups[0]["params"][0].fill_(torch.nan)
+        return found
+
+    monkeypatch.setattr(AdamW, "step", poisoned)
+    with pytest.raises(ModelError, match="after step 1 weights are no finite numbers; choose a lower"):
+        trained(tmp_path, replace(TINY, steps=1))
+    assert all(torch.isfinite(weight).all() for weight in load_file(tmp_path / checkpoint.NAME).values())
+
+
+def test_what_is_damaged_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text('{"version"')
+    with pytest.raises(OptionError, match=r"tokenizer\.json is damaged"):
+        trained(tmp_path)
+    with pytest.raises(StoreError, match="Not a directory"):
+        pretrain(TINY, tmp_path / "tokenizer.json" / "x", print)
+
+
+def test_others_may_read_the_model(whole: Path) -> None:
+    assert {file.stat().st_mode & 0o777 for file in (whole / MODEL).iterdir()} == {0o644}
 
 
 def test_the_loss_falls_and_the_rate_is_that_of_the_schedule(whole: Path) -> None:

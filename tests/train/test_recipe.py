@@ -63,17 +63,24 @@ class TestReading:
             ("sums = 1", "sums = -1", "weights must be at least 0"),
             ("sums = 1", "sums = nan", "weights must be at least 0"),
             ("sums = 1", "sums = inf", "weights must be at least 0"),
-            ("heads = 2", "heads = 3", "a width that its heads share evenly"),
-            ("heads = 2", "heads = 0", "a width that its heads share evenly"),
-            ("heads = 2", "heads = 32", "a width that its heads share evenly"),
-            ("width = 32\n", "", "'width'"),
-            ("steps = 100", "", "'steps'"),
-            ("step = 0\n", "", "'step'"),
+            ("heads = 2", "heads = 3", "each of 3 heads needs an even part"),
+            ("heads = 2", "heads = 0", "heads is 0; it must be at least 1"),
+            ("heads = 2", "heads = 32", "each of 32 heads needs an even part"),
+            ("width = 32\n", "", "width is missing"),
+            ("steps = 100", "", "steps is missing"),
+            ("step = 0\n", "", "step is missing"),
             ("step = 0", "step = 1", "needs a [[phases]] of step 0"),
-            ("steps = 100", "steps = 0", "steps and batch of at least 1"),
-            ("steps = 100", "steps = 100\nrestarts = [50, 20]", "restarts above 0 that rise"),
-            ("steps = 100", "steps = 100\nrestarts = [0]", "restarts above 0 that rise"),
-            ("steps = 100", "steps = 100\ncooldown = 1.5", "cooldown between 0 and 1"),
+            ("steps = 100", "steps = 0", "steps is 0; it must be at least 1"),
+            ("steps = 100", "steps = 100\nrestarts = [50, 20]", "restarts must be above 0 and rise"),
+            ("steps = 100", "steps = 100\nrestarts = [0]", "restarts must be above 0 and rise"),
+            ("steps = 100", "steps = 100\ncooldown = 1.5", "cooldown at most 1"),
+            ("step = 0", "step = 0\n[[phases]]\nstep = 0", "others of later steps, one each"),
+            ("steps = 100", "steps = 100\nlr = nan", "lr is nan; it must be a finite number"),
+            ("steps = 100", f"steps = 100\nlr = {'9' * 400}", "lr is inf; it must be a finite number"),
+            ("steps = 100", "steps = 100\nclip = -1", "clip is -1.0; it must be above 0"),
+            ("steps = 100", "steps = 100\nvocab = 10", "vocab is 10; it must be at least"),
+            ("steps = 100", "steps = 100\nexam = 0", "exam is 0; it must be at least 1"),
+            ("steps = 100", f"steps = 100\nseed = {1 << 63}", "seed must be below 2^63"),
             ("[model]", "[model", "cannot read the recipe"),
         ],
     )
@@ -88,7 +95,7 @@ class TestReading:
         assert "\n" not in str(error.value)
 
     def test_without_a_model_it_says_so(self, tmp_path: Path) -> None:
-        with pytest.raises(OptionError, match="'model'"):
+        with pytest.raises(OptionError, match="model is missing"):
             read(written(tmp_path, "steps = 1\n[[phases]]\nstep = 0\n"))
 
     def test_without_phases_it_says_so(self, tmp_path: Path) -> None:

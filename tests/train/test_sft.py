@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -14,7 +15,7 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tests.backends.local_models import TEMPLATE
 from tests.train.small import data_of, hugging, lines_of, steady
 from tokenizers import Tokenizer
@@ -434,3 +435,38 @@ def test_two_processes_learn_what_one_learns_of_both_their_batches(
     tuned(data, base, tmp_path / "one")
     two, one = (load_file(tmp_path / name / MODEL / "model.safetensors") for name in ("two", "one"))
     assert all(torch.allclose(two[name], one[name], rtol=1e-3, atol=1e-4) for name in one)
+
+
+class TestWhatCannotBeFineTuned:
+    def test_a_model_that_lacks_weights_is_refused(self, data: Path, base: Path, tmp_path: Path) -> None:
+        shutil.copytree(base, tmp_path / "model")
+        weights = load_file(tmp_path / "model" / "model.safetensors")
+        kept = {name: weight for name, weight in weights.items() if "layers.1.mlp" not in name}
+        save_file(kept, tmp_path / "model" / "model.safetensors", {"format": "pt"})
+        with pytest.raises(OptionError, match=r"lacks weights: model\.layers\.1\.mlp"):
+            sft.sft(data, tmp_path / "model", tmp_path / "out", FAST, print)
+
+    def test_a_tokenizer_of_another_model_is_refused(self, data: Path, base: Path, tmp_path: Path) -> None:
+        small = hugging(tmp_path / "model")
+        net = LlamaForCausalLM.from_pretrained(str(small))
+        net.resize_token_embeddings(5)
+        net.save_pretrained(small)
+        with pytest.raises(OptionError, match="they are no pair"):
+            sft.sft(data, small, tmp_path / "out", FAST, print)
+
+    def test_the_base_is_never_overwritten(self, data: Path, base: Path, tmp_path: Path) -> None:
+        shutil.copytree(base, tmp_path / "model")
+        before = (tmp_path / "model" / "model.safetensors").read_bytes()
+        for out in (tmp_path, tmp_path / "model"):
+            with pytest.raises(OptionError, match="would take the place"):
+                sft.sft(data, tmp_path / "model", out, FAST, print)
+        assert (tmp_path / "model" / "model.safetensors").read_bytes() == before
+
+    def test_missing_data_are_told_before_the_model_is_loaded(self, base: Path, tmp_path: Path) -> None:
+        with pytest.raises(OptionError, match=r"cannot read .*none\.jsonl"):
+            sft.sft(tmp_path / "none.jsonl", tmp_path / "no model", tmp_path / "out", FAST, print)
+
+    def test_calls_of_tools_are_not_learned_as_silence(self, tokenizer: Any, tmp_path: Path) -> None:
+        turns = [{"role": "user", "content": "where"}, {"role": "assistant", "content": "", "tool_calls": [{}]}]
+        with pytest.raises(OptionError, match="calls of tools are not learned"):
+            examples.read(data_of(tmp_path / "calls.jsonl", {"messages": turns}), tokenizer, 99)

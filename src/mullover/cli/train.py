@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,8 +40,9 @@ def pretrain(
 
     said = _recipe(recipe or "quick")
     said = replace(said, seed=said.seed if seed is None else seed, steps=steps or said.steps)
-    model = run(said, out, tell, lambda folder, step: _examine(said, folder, out, step))
-    _plot(out)
+    with _stoppable():
+        model = run(said, out, tell, lambda folder, step: _examine(said, folder, out, step))
+        _plot(out)
     print(f"{clean(str(model))} holds the model; ask it: mull ask --model {clean(str(model))} ...")
 
 
@@ -66,11 +69,21 @@ def sft(
     from mullover.train.sft import sft as run
 
     settings = Settings(epochs=epochs, batch=batch, lr=lr, lora=lora, longest=longest, seed=seed)
-    made = run(data, model, out, settings, tell)
-    if made is None:
-        return  # of several processes another one writes
-    _plot(out)
+    with _stoppable():
+        made = run(data, model, out, settings, tell)
+        if made is None:
+            return  # of several processes another one writes
+        _plot(out)
     print(f"{clean(str(made))} holds the model; ask it: mull ask --model {clean(str(made))} ...")
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        tell("mull: stopped; the same command goes on from the last checkpoint")
+        raise typer.Exit(1) from None
 
 
 def tell(line: str) -> None:

@@ -14,10 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mullover.errors import OptionError
+from mullover.errors import OptionError, StoreError
 from mullover.store.files import sync_folder, told
 
 NAME = "checkpoint.safetensors"
+READABLE = 0o644  # safetensors lets nobody else read what it writes
 
 
 def save(folder: Path, model: nn.Module, optimizers: Sequence[Optimizer], facts: Mapping[str, Any]) -> None:
@@ -27,8 +28,9 @@ def save(folder: Path, model: nn.Module, optimizers: Sequence[Optimizer], facts:
     for i, name, state in _states(model, optimizers):
         tensors.update({f"{i}/{name}/{key}": torch.as_tensor(value).contiguous() for key, value in state.items()})
     made = folder / f"{NAME}.new"
-    with told(made):
+    with writing(made):
         save_file(tensors, made, {"facts": json.dumps(facts)})
+        made.chmod(READABLE)
         with made.open("rb") as file:
             os.fsync(file.fileno())
         made.replace(folder / NAME)
@@ -36,14 +38,30 @@ def save(folder: Path, model: nn.Module, optimizers: Sequence[Optimizer], facts:
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """The errors of the system, and of safetensors when it writes, become ours."""
+    try:
+        with told(path):
+            yield
+    except SafetensorError as error:
+        raise StoreError(
+            f"{path} cannot be written ({error}); free some space and run the same command again, what finished is kept"
+        ) from error
+
+
+@contextmanager
 def replaced(folder: Path) -> Iterator[Path]:
     """A new directory to fill, which takes the place of `folder` once it is filled."""
     made = folder.with_name(f"{folder.name}.new")
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
-    yield made
-    shutil.rmtree(folder, ignore_errors=True)
-    made.rename(folder)
+    with writing(made):
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+        yield made
+        for file in made.iterdir():
+            file.chmod(READABLE)
+    with writing(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
 
 
 def load(folder: Path, model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mullover.aio import together
+from mullover.errors import ContextError, OptionError
 from mullover.evaluate.metrics import wilson
 from mullover.scorers.exact import exact
 from mullover.store.files import write_whole
@@ -85,11 +86,14 @@ async def right(document: Document, text: str) -> bool:
 
 
 async def examine(model: Model, wanted: Sequence[Cell], split: Split, many: int, seed: int = 0) -> list[Mark]:
-    """Greedy answers to `many` questions of each cell, all at once."""
+    """Greedy answers to `many` questions of each cell, all at once; one that is too long to be asked is not right."""
 
     async def one(document: Document) -> bool:
         sampling = Sampling(temperature=0.0, max_tokens=LONGEST, thinking=document.thinking)
-        (sample,) = await model.sample(prompt_of(document), 1, sampling)
+        try:
+            (sample,) = await model.sample(prompt_of(document), 1, sampling)
+        except ContextError:
+            return False
         return sample.finish != "length" and await right(document, sample.text)
 
     asked = [(cell, document) for cell in wanted for document in questions(cell, split, many, seed)]
@@ -102,8 +106,16 @@ async def examine(model: Model, wanted: Sequence[Cell], split: Split, many: int,
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """Of a JSONL file; none where there is no file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    """Of a JSONL file; none where there is no file.
+
+    Raises:
+        OptionError: a line is no JSON.
+    """
+    told = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    try:
+        return [json.loads(line) for line in told]
+    except ValueError as error:
+        raise OptionError(f"{path} is damaged ({error}); remove it, it can be told anew but for what is lost") from None
 
 
 def write(path: Path, step: int, marks: Sequence[Mark]) -> None:

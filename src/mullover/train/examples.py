@@ -36,12 +36,8 @@ def read(path: Path, tokenizer: Any, longest: int) -> tuple[list[Example], int]:
     Raises:
         OptionError: the file cannot be read, is empty, or a line is none of these.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # within a text, other characters may end a line
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"cannot read {path}: {error}") from None
     found, long = list[Example](), 0
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines(path), 1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -55,6 +51,18 @@ def read(path: Path, tokenizer: Any, longest: int) -> tuple[list[Example], int]:
     if not found:
         raise OptionError(f"{path} has no example" + (f" of at most {longest} tokens" if long else ""))
     return found, long
+
+
+def lines(path: Path) -> list[str]:
+    """Of a file.
+
+    Raises:
+        OptionError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")  # within a text, other characters may end a line
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"cannot read {path}: {error}") from None
 
 
 def _example(line: str, tokenizer: Any, where: str) -> Example:
@@ -80,6 +88,8 @@ def conversation(messages: Sequence[Any], tokenizer: Any, where: str) -> Example
     for one in messages:
         if not (isinstance(one, dict) and one.get("role") in ROLES and isinstance(one.get("content"), str)):
             raise OptionError(f"{where}: a message needs a role of {', '.join(ROLES)} and a text as content")
+        if one["role"] == "assistant" and not one["content"]:
+            raise OptionError(f"{where}: a turn of the assistant says nothing; calls of tools are not learned")
     if tokenizer.chat_template is None:
         raise OptionError(f"{where}: the model has no chat template; give prompt and completion instead")
     ids, learned = list[int](), Spans()

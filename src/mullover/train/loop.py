@@ -138,6 +138,16 @@ class Loop:
         return hashlib.sha256(json.dumps([self.identity(self.done.step), rates]).encode()).hexdigest()[:16]
 
     def save(self) -> None:
+        """Keep all that the run is.
+
+        Raises:
+            ModelError: a weight is no finite number; the checkpoint before stays.
+        """
+        if not all(torch.isfinite(weight).all() for weight in self.model.parameters() if weight.requires_grad):
+            raise ModelError(
+                f"after step {self.done.step} weights are no finite numbers; choose a lower learning rate and another "
+                f"--out; the last checkpoint in {self.folder} stays as it is"
+            )
         if self.devices.main:
             checkpoint.save(self.folder, self.model, self.optimizers, {"past": self._past(), **asdict(self.done)})
 
@@ -176,8 +186,8 @@ class Loop:
         loss = cross_entropy(logits, batch.targets.to(logits.device), shared, batch.weights)
         if not torch.isfinite(loss.detach()):
             raise ModelError(
-                f"the loss of step {self.done.step + 1} is no finite number; lower the learning rate; "
-                f"the last checkpoint in {self.folder} stays as it is"
+                f"the loss of step {self.done.step + 1} is no finite number; choose a lower learning rate and another "
+                f"--out; the last checkpoint in {self.folder} stays as it is"
             )
         self.devices.backward(loss)
         learned = [w for w in self.model.parameters() if w.grad is not None]

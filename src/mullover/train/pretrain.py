@@ -12,7 +12,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from mullover.engine import memory
-from mullover.store.files import write_whole
+from mullover.errors import OptionError
+from mullover.store.files import told, write_whole
 from mullover.store.lock import Lock
 from mullover.train import chat, checkpoint, corpus
 from mullover.train.llama import Llama
@@ -41,7 +42,8 @@ def pretrain(recipe: Recipe, folder: Path, say: Say, exam: Exam | None = None) -
         StoreError: another process trains there now.
     """
     memory.keep_freed()
-    folder.mkdir(parents=True, exist_ok=True)
+    with told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     with closing(Lock(folder)):
         return _pretrain(recipe, folder, say, exam)
 
@@ -59,6 +61,8 @@ def _pretrain(recipe: Recipe, folder: Path, say: Say, exam: Exam | None) -> Path
     loop = Loop(folder, model, optimizers(model, recipe), recipe.schedule, forward, recipe.identity)
     if loop.done.step:
         say(f"going on at step {loop.done.step}")
+    else:
+        loop.save()  # so that the tokenizer is never taken for that of another recipe
 
     def examined(step: int) -> None:
         if exam is not None and (step % recipe.exam == 0 or step == recipe.steps):
@@ -81,7 +85,10 @@ def tokenizer_of(recipe: Recipe, folder: Path, say: Say) -> Tokenizer:
         say("training the tokenizer")
         trained = chat.trained(corpus.sample_texts(recipe, TEXTS), recipe.vocab)
         write_whole(path, [trained.to_str(pretty=True).encode()])
-    return Tokenizer.from_file(str(path))
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001  the library raises nothing narrower
+        raise OptionError(f"{path} is damaged ({error}); choose another --out") from None
 
 
 def export(model: Llama, tokenizer: Tokenizer, to: Path) -> Path:

@@ -18,6 +18,11 @@ from mullover.train.llama import Shape
 from mullover.train.loop import Schedule
 
 NAMES = ("pocket", "quick")
+LEAST = {
+    "steps": 1, "batch": 1, "vocab": 300, "exam": 1, "questions": 1, "warmup": 0, "seed": 0, "checkpoint": 0,
+    "decay": 0, "prompt_weight": 0, "cooldown": 0, "width": 2, "layers": 1, "heads": 1, "inner": 1, "context": 2,
+}  # fmt: skip
+ABOVE_0 = ("matrix_lr", "lr", "clip", "eps", "theta")
 PLACES = (Path(__file__).with_name("recipes"), Path(__file__).parents[3] / "recipes")  # installed, and in a checkout
 
 
@@ -57,6 +62,25 @@ class Recipe:
     questions: int = 50  # of each cell of an examination
     checkpoint: float = 180.0  # seconds between checkpoints
 
+    def __post_init__(self) -> None:
+        shape = self.model
+        values = {**dataclasses.asdict(self), **dataclasses.asdict(shape)}
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise OptionError(f"{name} is {value}; it must be a finite number")
+        for name, least in LEAST.items():
+            if values[name] < least:
+                raise OptionError(f"{name} is {values[name]}; it must be at least {least}")
+        for name in ABOVE_0:
+            if values[name] <= 0:
+                raise OptionError(f"{name} is {values[name]}; it must be above 0")
+        if self.seed >= 1 << 63 or self.cooldown > 1:
+            raise OptionError("the seed must be below 2^63, and cooldown at most 1")
+        if shape.width % (2 * shape.heads):
+            raise OptionError(f"the width is {shape.width}; each of {shape.heads} heads needs an even part of it")
+        if list(self.restarts) != sorted({end for end in self.restarts if end > 0}):
+            raise OptionError("restarts must be above 0 and rise")
+
     def identity(self, step: int) -> str:
         """Of all that changes the weights up to a step, besides the rates."""
         said = dataclasses.asdict(self)
@@ -87,21 +111,13 @@ def read(path: Path) -> Recipe:
         OptionError: it cannot be read, or has an unknown key or a value that is not of its kind.
     """
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
+        said = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise OptionError(f"cannot read the recipe {path}: {error}") from None
-    try:
-        found = built(Recipe, inherited(said), str(path))
-    except TypeError as error:
-        raise OptionError(f"the recipe {path} is not complete: {error}") from None
-    if not found.phases or min(one.step for one in found.phases) != 0:
-        raise OptionError(f"the recipe {path} needs a [[phases]] of step 0")
-    if found.steps < 1 or found.batch < 1 or not 0 <= found.cooldown <= 1:
-        raise OptionError(f"the recipe {path} needs steps and batch of at least 1, and a cooldown between 0 and 1")
-    if list(found.restarts) != sorted({end for end in found.restarts if end > 0}):
-        raise OptionError(f"the recipe {path} needs restarts above 0 that rise")
-    if found.model.heads < 1 or found.model.width % (2 * found.model.heads):
-        raise OptionError(f"the recipe {path} needs a width that its heads share evenly, each an even number")
+    found = built(Recipe, inherited(said), str(path))
+    starts = [one.step for one in found.phases]
+    if 0 not in starts or len(set(starts)) < len(starts) or min(starts) < 0:
+        raise OptionError(f"the recipe {path} needs a [[phases]] of step 0, and others of later steps, one each")
     for one in found.phases:
         _check(one, f"{path}, phase of step {one.step}")
     return found  # type: ignore[no-any-return]
@@ -136,7 +152,14 @@ def built(kind: Any, said: Mapping[str, Any], where: str) -> Any:
     known = {f.name: hints[f.name] for f in dataclasses.fields(kind)}
     if unknown := sorted(set(said) - set(known)):
         raise OptionError(f"{where}: no such key {unknown[0]!r}; there are {', '.join(known)}")
-    return kind(**{name: _valued(known[name], value, f"{where}, {name}") for name, value in said.items()})
+    needed = {f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING}
+    if missing := sorted(needed - set(said)):
+        raise OptionError(f"{where}: {missing[0]} is missing")
+    values = {name: _valued(known[name], value, f"{where}, {name}") for name, value in said.items()}
+    try:
+        return kind(**values)
+    except OptionError as error:
+        raise OptionError(f"{where}: {error}") from None
 
 
 def _valued(kind: Any, value: Any, where: str) -> Any:
@@ -149,7 +172,9 @@ def _valued(kind: Any, value: Any, where: str) -> Any:
         return {str(name): _valued(parts[1], one, where) for name, one in value.items()}
     if origin is Literal and value in parts:
         return value
-    if kind is Any or (kind is float and type(value) in (int, float)) or type(value) is kind:
-        return float(value) if kind is float else value
+    if kind is float and type(value) in (int, float):
+        return float(value) if isinstance(value, float) or abs(value) < 1 << 1000 else math.inf
+    if kind is Any or type(value) is kind:
+        return value
     wanted = " or ".join(map(str, parts)) if origin is Literal else getattr(kind, "__name__", str(kind))
     raise OptionError(f"{where}: {str(value)[:60]!r} must be {wanted}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from mullover.backends.local.folder import Folder
 from mullover.engine import memory
 from mullover.errors import OptionError
 from mullover.seeds import canonical
+from mullover.store.files import told
 from mullover.store.lock import Lock
 from mullover.train import checkpoint, examples
 from mullover.train.loop import Alone, Batch, Devices, Loop, Say, Schedule
@@ -43,8 +45,10 @@ class Settings:
     checkpoint: float = 300.0  # seconds between checkpoints
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batch, self.longest) < 1 or self.lr <= 0 or self.lora < 0:
-            raise OptionError("epochs, batch and longest must be at least 1, lr above 0, lora at least 0")
+        if min(self.epochs, self.batch, self.longest) < 1 or not 0 < self.lr < math.inf or self.lora < 0:
+            raise OptionError("epochs, batch and longest must be at least 1, lr above 0 and finite, lora at least 0")
+        if not 0 <= self.seed < 1 << 63:
+            raise OptionError(f"the seed is {self.seed}; it must be at least 0 and below 2^63")
 
 
 def sft(data: Path, model: Path, out: Path, settings: Settings, say: Say) -> Path | None:
@@ -61,7 +65,11 @@ def sft(data: Path, model: Path, out: Path, settings: Settings, say: Say) -> Pat
         StoreError: another process trains there.
     """
     memory.keep_freed()
-    out.mkdir(parents=True, exist_ok=True)
+    if model.resolve() in (out.resolve(), (out / MODEL).resolve()):
+        raise OptionError(f"the finished model would take the place of {model}; choose another --out")
+    examples.lines(data)  # before a large model is loaded for nothing
+    with told(out):
+        out.mkdir(parents=True, exist_ok=True)
     devices = _devices()
     with closing(Lock(out)) if devices.main else nullcontext():
         return _tuned(data, model, out, settings, devices, say)
@@ -157,9 +165,16 @@ def _loaded(path: Path, adapters: bool) -> tuple[Any, Any]:
     where = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(path), **where)
-        net: Any = AutoModelForCausalLM.from_pretrained(str(path), dtype=kind, use_safetensors=True, **where)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(path), dtype=kind, use_safetensors=True, output_loading_info=True, **where
+        )
     except Exception as error:  # noqa: BLE001  the library raises whatever went wrong
         raise OptionError(f"cannot load {path}: {str(error).strip().splitlines()[0][:200]}") from None
+    net, found = loaded
+    if lacking := sorted([*found["missing_keys"], *(str(key) for key in found["mismatched_keys"])]):
+        raise OptionError(f"{path} lacks weights: {', '.join(lacking[:3])}{', ...' if len(lacking) > 3 else ''}")
+    if len(tokenizer) > (rows := net.get_input_embeddings().num_embeddings):
+        raise OptionError(f"the tokenizer of {path} has {len(tokenizer)} tokens, the model {rows}; they are no pair")
     net.get_input_embeddings().padding_idx = None  # the end is a padding token to many, and must be learned
     return tokenizer, net
 

@@ -12,7 +12,7 @@ from mullover.backends.signals import signal
 from mullover.backends.thinking import is_open
 from mullover.engine.request import Request
 from mullover.engine.rules import Bias, Compiled, Forced
-from mullover.errors import CapabilityError, ModelError, OptionError
+from mullover.errors import CapabilityError, ContextError, ModelError, OptionError
 from mullover.types import Events, Force, Model, ModelInfo, Prompt, Sampling
 
 CAN = frozenset(
@@ -131,7 +131,7 @@ class Local(Model):
                 f"a segment has the token {max(ids)}, which {self.info.name} has not; give its text alone"
             )
         if len(ids) >= self.info.context:
-            raise OptionError(
+            raise ContextError(
                 f"the prompt has {len(ids)} tokens; {self.info.name} takes {self.info.context} with what it says"
             )
         think = self.info.think
