@@ -164,3 +164,14 @@ def test_what_is_no_task_of_school_is_told_with_what_there_is(name: str) -> None
 def test_no_grade_or_split_but_those_there_are() -> None:
     with pytest.raises(OptionError, match="grades are 1 to 5"):
         drawn(FAMILIES["sums"], 6, "test", 0, 0)
+
+
+@pytest.mark.parametrize(
+    "name, form", [("swaps", "the {}"), ("swaps", "a {}"), ("circuits", "spaced"), ("last_letters", "spaced")]
+)
+def test_an_answer_may_be_written_in_other_ways(name: str, form: str) -> None:
+    family = FAMILIES[name]
+    for item in some(family, 10):
+        answer = family.answer(item.facts)
+        if family.accepted(item.facts):
+            assert graded(family, item.facts, " ".join(answer) if form == "spaced" else form.format(answer)) == 1.0

@@ -69,6 +69,10 @@ class Family(ABC, Generic[F]):
     def answer(self, facts: F) -> str:
         """The right answer; one of them where there are several."""
 
+    def accepted(self, facts: F) -> tuple[str, ...]:
+        """Other ways to write the right answer."""
+        return ()
+
     @abstractmethod
     def chain(self, facts: F, style: str, wording: int = 0, slip: int | None = None) -> Chain:
         """Steps in one of `styles`; `wording` seeds free choices of words.
@@ -101,7 +105,7 @@ class Family(ABC, Generic[F]):
 
     def scorer(self, facts: F) -> Scorer:
         """Who grades: the answer's value, unless a family has a rule."""
-        return exact(self.answer(facts), spec(self.kind))
+        return exact((self.answer(facts), *self.accepted(facts)), spec(self.kind))
 
 
 def split_of(text: str) -> Split:
@@ -145,7 +149,7 @@ def problem(item: Drawn[Any], id: str) -> Problem:
     family = item.family
     told = {"family": family.name, "grade": item.grade, "guess": family.guess(item.facts), "facts": item.facts}
     expects = spec(family.kind, instruction=family.instruction)
-    return Problem(id, item.question, family.answer(item.facts), expects, facts=told)
+    return Problem(id, item.question, family.answer(item.facts), expects, family.accepted(item.facts), told)
 
 
 def off(value: int, rng: Random, low: int | None = None) -> int:

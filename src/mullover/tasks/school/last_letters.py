@@ -55,6 +55,9 @@ class LastLetters(Family[Words]):
         """That of its words: a word is in one only."""
         return split_of_word(facts[0])
 
+    def accepted(self, facts: Words) -> tuple[str, ...]:
+        return (" ".join(self.answer(facts)),)
+
     def guess(self, facts: Words) -> float:
         """Among the letters of each word, or by the commonest end."""
         return prod(max(COMMONEST, 1 / len(set(each))) for each in facts)

@@ -79,6 +79,11 @@ class Swaps(Family[Swapping]):
             held[a], held[b] = held[b], held[a]
         return held[facts.asked]
 
+    def accepted(self, facts: Swapping) -> tuple[str, ...]:
+        """A present with its article."""
+        thing = self.answer(facts)
+        return () if thing in COLOURS else (f"a {thing}", f"the {thing}")
+
     def guess(self, facts: Swapping) -> float:
         return 1 / PEOPLE
 
