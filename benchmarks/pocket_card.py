@@ -22,8 +22,7 @@ HEAD = """# The pocket model
 A language model of {weights:,} weights in the Llama architecture ({layers} layers, width {width}, {vocab}
 tokens, context {context}), trained from nothing on the generated problems of `mullover.tasks.school` by
 `recipes/pocket.toml`: {steps:,} steps, {tokens:.1f} million tokens, {minutes:.0f} minutes on {machine}, which had
-other work to do at times, {date}. What is asked weighs a tenth of what is said in the loss; so planted slips, which
-are part of what is asked, are learned by a tenth too. No text of people is in its
+other work to do at times, {date}. What is asked weighs a tenth of what is said in the loss. No text of people is in its
 training but the sentences of the generators. It is there so that methods can be tried, tested and compared on any
 machine: it answers directly and is mostly wrong, it reasons and is partly right, its samples disagree.
 
@@ -36,12 +35,10 @@ LEGEND = """\
 Bold are the middle grades: the lowest above 1 with at most 75 % by greedy chains on 100 problems of dev, or 5
 where there is none. They were fixed in `card/cells.json` before anything was measured on test, and are the
 cells of all later comparisons; `state` there says which are solved or not learned, by dev, so that nothing can be
-compared on them. The words of the letter families became many more after a first measurement, in which few words
-stood for most problems; their middle grades were then fixed anew, by the same rule on dev. Per cent; direct: the
-style `direct`; plain: the bare question; samples at temperature 0.8 in the style `step_by_step`; guessing 16: the
-chance that one of 16 blind guesses is right (the commonest answer, or blind joins until the target is there);
-intervals of differences by a bootstrap of problems. A vote takes expressions of equal value for different answers,
-and says nothing about sentences.
+compared on them. Per cent; direct: the style `direct`; plain: the bare question; samples at temperature 0.8 in the
+style `step_by_step`; guessing 16: the chance that one of 16 blind guesses is right (the commonest answer, or blind
+joins until the target is there); intervals of differences by a bootstrap of problems. A vote takes expressions of
+equal value for different answers, and says nothing about sentences.
 """
 GRADES_HEAD = "## All grades (60 problems of test each, sums 1 has 33; greedy, per cent: give or take 13)\n"
 SKILLS_HEAD = """## Skills (grade 2, 60 problems of test each, greedy, per cent: give or take 13)
@@ -66,7 +63,8 @@ TAIL = """
 Anything outside the ten families, and questions in words that are far from those of its lessons. Cells in which
 a greedy chain is no better than a blind guess, by its interval: {unlearned}. What depends on such a cell cannot be
 tried on this model. Where 16 guesses are nearly sure to hit (the column of guessing), that one of 16 samples is right
-says nothing. Easy grades of some families have few problems.
+says nothing. Easy grades of some families have few problems, and those of sums 1 stand as steps in longer sums of
+training. Marks of turns in a question (`<|end|>`, `<|assistant|>`) are read as such, as transformers reads them.
 """
 
 
