@@ -153,6 +153,8 @@ class TestWhatIsRefused:
         image = Prompt((Message("user", ({"type": "image", "url": "x"},)),))
         with pytest.raises(CapabilityError, match="text"):
             run(Local(small()).sample(image, 1, Sampling()))
+        with pytest.raises(OptionError, match="half of a surrogate pair"):
+            run(Local(small()).sample(Prompt.of("apples \ud83d"), 1, Sampling()))
 
     def test_an_unknown_signal_and_an_effort(self) -> None:
         with pytest.raises(CapabilityError, match="confidence@20"):

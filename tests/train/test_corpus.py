@@ -81,6 +81,10 @@ class TestBatch:
         everywhere = set(range(len(made.ids))) - set(ends.tolist())
         assert set(made.where.tolist()) == everywhere
 
+    def test_no_two_documents_have_one_place(self) -> None:
+        places = [corpus.place(batch, i) for batch in range(40) for i in (*range(3), 4095, 4096, 4097, 9000, 9001)]
+        assert len(set(places)) == len(places) and corpus.place(2, 5) == 2 * 4096 + 5
+
     def test_phases_change_what_is_drawn(self) -> None:
         later = Phase(5, {"swaps": 1.0}, (0.0, 0.0, 1.0, 0.0, 0.0), {"plain": 1.0})
         recipe = replace(TINY, phases=(*TINY.phases, later))

@@ -22,6 +22,8 @@ from mullover.train import chat
 from mullover.train.loop import Batch
 from mullover.train.recipe import Phase, Recipe
 
+BLOCK = 4096  # documents
+
 
 def documents(recipe: Recipe, batch: int) -> Iterator[Document]:
     """Those of one batch and on without end: a function of the recipe and the batch alone."""
@@ -33,7 +35,12 @@ def documents(recipe: Recipe, batch: int) -> Iterator[Document]:
         family = FAMILIES[rng.choices(families, cum_weights=by_family)[0]]
         grade = rng.choices(range(1, 6), cum_weights=by_grade)[0]
         skill = rng.choices(skills, cum_weights=by_skill)[0]
-        yield SKILLS[skill](Draw.of(family, grade, "train", recipe.seed, batch * 4096 + i))
+        yield SKILLS[skill](Draw.of(family, grade, "train", recipe.seed, place(batch, i)))
+
+
+def place(batch: int, i: int) -> int:
+    """Of a document among all: what a batch has beyond its block lies far behind, where no other has its own."""
+    return batch * BLOCK + i if i < BLOCK else ((batch + 1) << 40) + i
 
 
 def shares(weights: Mapping[str, float]) -> tuple[list[str], list[float]]:

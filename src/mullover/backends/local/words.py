@@ -38,7 +38,17 @@ class Words:
         return int(self.tokenizer.get_vocab_size(with_added_tokens=True))
 
     def ids(self, text: str, special: bool = False) -> tuple[int, ...]:
-        """Tokens of a text, without a tokenizer's own beginning and end unless `special`."""
+        """Tokens of a text, without a tokenizer's own beginning and end unless `special`.
+
+        Raises:
+            OptionError: the text holds half of a surrogate pair.
+        """
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise OptionError(
+                "the prompt holds half of a surrogate pair, which no tokenizer takes; remove it"
+            ) from None
         found: list[int] = self.tokenizer.encode(text, add_special_tokens=special).ids
         while special and found and found[-1] in self.ends:
             found.pop()
