@@ -1,7 +1,7 @@
 """What the pocket model can do: the tables of its card, measured on problems that it never saw.
 
     python benchmarks/pocket.py cells MODEL_DIR OUT_DIR      fix the middle grade of each family, on the split dev
-    python benchmarks/pocket.py measure MODEL_DIR OUT_DIR    those cells on the split test, 400 problems each
+    python benchmarks/pocket.py measure MODEL_DIR OUT_DIR    those cells on the split test
     python benchmarks/pocket.py skills MODEL_DIR OUT_DIR     every skill, family and grade, greedy
     python benchmarks/pocket.py lecture MODEL_DIR OUT_DIR    the lecture's questions, in two wordings each
     python benchmarks/pocket.py run RUN_DIR/model OUT_DIR    what the training took, from the run's log
@@ -43,7 +43,7 @@ from mullover.train import exam
 from mullover.types import Candidate, Kind, Model, Sample, Sampling
 
 SAMPLES, TEMPERATURE = 16, 0.8
-ASKED = 60  # questions of a skill
+MANY, SIDE, ASKED = 400, 200, 60  # problems of a middle cell, of another cell, questions of a skill
 MIDDLE = 0.75  # the highest accuracy of a middle grade
 DRAWS = 4000  # of the bootstrap
 GREEDY = Sampling(temperature=0.0, max_tokens=exam.LONGEST)
@@ -127,9 +127,9 @@ def chance(task: Task) -> float:
     return round(sum(guesses) / len(guesses), 4)
 
 
-async def measured(model: Model, cell: str) -> dict[str, Any]:
+async def measured(model: Model, cell: str, many: int) -> dict[str, Any]:
     """One cell on the split test."""
-    began, task = time.monotonic(), load(cell)
+    began, task = time.monotonic(), part(load(cell), many)
     direct = firsts(await asked(model, task, "direct", 1, GREEDY))
     plain = firsts(await asked(model, task, "plain", 1, GREEDY))
     chains = await asked(model, task, "step_by_step", 1, GREEDY)
@@ -171,12 +171,13 @@ def paired(a: Sequence[bool], b: Sequence[bool]) -> tuple[float, float, float]:
 
 
 async def measure(model: Model, keep: Keep) -> None:
-    """Easy, middle and hard cell of each family; those that are measured already are kept."""
+    """The middle cell of each family, then the easiest and the hardest; those that are measured already are kept."""
     chosen, found = keep.before("cells"), keep.before("measure")
-    grades = [[chosen[family]["middle"] for family in FAMILIES], [1] * len(FAMILIES), [5] * len(FAMILIES)]
-    for cell in [f"school/{family}/{g}" for row in grades for family, g in zip(FAMILIES, row, strict=True)]:
+    middle = {f"school/{family}/{chosen[family]['middle']}": MANY for family in FAMILIES}
+    sides = {f"school/{family}/{grade}": SIDE for grade in (GRADES[0], GRADES[-1]) for family in FAMILIES}
+    for cell, many in (*middle.items(), *sides.items()):
         if cell not in found:
-            found[cell] = await measured(model, cell)
+            found[cell] = await measured(model, cell, many)
             print(cell, found[cell], flush=True)
             keep(found)
 
