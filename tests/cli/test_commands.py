@@ -189,9 +189,9 @@ MISTAKES = {
     "two recipes": (("train", "pretrain", "--quick", "--recipe", "pocket", "--out", "run"), "either --recipe"),
     "nothing to train by": (("train", "pretrain", "--out", "run"), "either --recipe"),
     "training nowhere": (("train", "pretrain", "--quick"), "--out"),
-    "tuning no model": (
+    "tuning on nothing": (
         ("train", "sft", "--data", "x.jsonl", "--model", "nowhere", "--out", "run"),
-        "no model's directory",
+        "cannot read x.jsonl",
     ),
     "a server without a model": (("ask", "q", "--model", "http://localhost:1/v1"), "names no model"),
     "a pool without its file": (("ask", "q", "--model", "pool:nowhere.toml"), "nowhere.toml"),
