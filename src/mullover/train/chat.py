@@ -43,10 +43,9 @@ def end(tokenizer: Tokenizer) -> int:
 def encoded(tokenizer: Tokenizer, documents: Iterable[Document]) -> Iterator[tuple[list[int], int, int]]:
     """Ids of each exchange, how many of them are asked, and how many with what is given; the rest is said."""
     for document in documents:
-        text = asked(document)
-        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        ids = tokenizer.encode(asked(document), add_special_tokens=False).ids
         said = tokenizer.encode(document.said + END, add_special_tokens=False).ids
-        given = tokenizer.encode(text[len(text) - len(document.given) :], add_special_tokens=False).ids
+        given = tokenizer.encode(document.given, add_special_tokens=False).ids
         yield [*ids, *said], len(ids) - len(given), len(ids)
 
 

@@ -18,7 +18,6 @@ from mullover.errors import OptionError, StoreError
 from mullover.store.files import sync_folder, told
 
 NAME = "checkpoint.safetensors"
-READABLE = 0o644  # safetensors lets nobody else read what it writes
 
 
 def save(folder: Path, model: nn.Module, optimizers: Sequence[Optimizer], facts: Mapping[str, Any]) -> None:
@@ -30,11 +29,19 @@ def save(folder: Path, model: nn.Module, optimizers: Sequence[Optimizer], facts:
     made = folder / f"{NAME}.new"
     with writing(made):
         save_file(tensors, made, {"facts": json.dumps(facts)})
-        made.chmod(READABLE)
+        readable(made)
         with made.open("rb") as file:
             os.fsync(file.fileno())
         made.replace(folder / NAME)
         sync_folder(folder)
+
+
+def readable(path: Path) -> None:
+    """For whom the user's umask lets read: safetensors lets nobody else."""
+    plain = path.with_name(f"{path.name}.mode")
+    plain.touch()
+    path.chmod(plain.stat().st_mode)
+    plain.unlink()
 
 
 @contextmanager
@@ -57,8 +64,8 @@ def replaced(folder: Path) -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True)
         yield made
-        for file in made.iterdir():
-            file.chmod(READABLE)
+        for file in made.glob("*.safetensors"):
+            readable(file)
     with writing(folder):
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
