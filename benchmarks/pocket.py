@@ -18,12 +18,14 @@ import json
 import math
 import os
 import platform
+import re
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from difflib import SequenceMatcher
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -127,9 +129,9 @@ def chance(task: Task) -> float:
     return round(sum(guesses) / len(guesses), 4)
 
 
-async def measured(model: Model, cell: str, many: int) -> dict[str, Any]:
+async def measured(model: Model, task: Task) -> dict[str, Any]:
     """One cell on the split test."""
-    began, task = time.monotonic(), part(load(cell), many)
+    began = time.monotonic()
     direct = firsts(await asked(model, task, "direct", 1, GREEDY))
     plain = firsts(await asked(model, task, "plain", 1, GREEDY))
     chains = await asked(model, task, "step_by_step", 1, GREEDY)
@@ -139,20 +141,20 @@ async def measured(model: Model, cell: str, many: int) -> dict[str, Any]:
     luck = [1 - (1 - problem.facts["guess"]) ** SAMPLES for problem in task]
     voted = {
         "majority": share(votes),
-        "majority less greedy": paired(votes, greedy),
+        "majority less greedy": mean_of([x - y for x, y in zip(votes, greedy, strict=True)]),
         "different answers": round(sum(len(pool.votes.groups) for pool in pools) / len(pools), 2),
     }
     return {
         "problems": len(task),
+        "sha256": task.sha256,
         "direct": share(direct),
         "plain": share(plain),
         "greedy": share(greedy),
-        "greedy interval": wilson(sum(greedy), len(greedy)),
-        "sample": round(sum(sum(pool.rights) for pool in pools) / (SAMPLES * len(pools)), 4),
+        "sample": mean_of([sum(pool.rights) / SAMPLES for pool in pools]),
         "pass": share([any(pool.rights) for pool in pools]),
         "guess": chance(task),
         "guess pass": round(sum(luck) / len(luck), 4),
-        **(voted if votable(cell) else {}),
+        **(voted if votable(task.name) else {}),
         "tokens a chain": round(sum(len(room.samples[0].ids) for room in chains) / len(task), 1),
         "seconds": round(time.monotonic() - began, 1),
     }
@@ -163,36 +165,48 @@ def votable(cell: str) -> bool:
     return cell.split("/")[1] != "open"
 
 
-def paired(a: Sequence[bool], b: Sequence[bool]) -> tuple[float, float, float]:
-    """The mean difference over problems and its 95 % interval, by a bootstrap of problems."""
-    rng, gaps = Random(0), [x - y for x, y in zip(a, b, strict=True)]
-    means = sorted(sum(rng.choices(gaps, k=len(gaps))) / len(gaps) for _ in range(DRAWS))
-    return tuple(round(x, 4) for x in (sum(gaps) / len(gaps), means[DRAWS // 40], means[-DRAWS // 40]))  # type: ignore[return-value]
+def mean_of(values: Sequence[float]) -> tuple[float, float, float]:
+    """The mean over problems and its 95 % interval, by a bootstrap of problems."""
+    rng, many = Random(0), len(values)
+    means = sorted(sum(rng.choices(values, k=many)) / many for _ in range(DRAWS))
+    return round(sum(values) / many, 4), round(means[DRAWS // 40], 4), round(means[-DRAWS // 40], 4)
 
 
 async def measure(model: Model, keep: Keep) -> None:
-    """The middle cell of each family, then the easiest and the hardest; those that are measured already are kept."""
+    """The middle cell of each family, then the easiest and the hardest; what is measured on these problems is kept."""
     chosen, found = keep.before("cells"), keep.before("measure")
     middle = {f"school/{family}/{chosen[family]['middle']}": MANY for family in FAMILIES}
     sides = {f"school/{family}/{grade}": SIDE for grade in (GRADES[0], GRADES[-1]) for family in FAMILIES}
     for cell, many in (*middle.items(), *sides.items()):
-        if cell not in found:
-            found[cell] = await measured(model, cell, many)
+        task = part(load(cell), many)
+        if (found.get(cell, {}).get("sha256"), found.get(cell, {}).get("problems")) != (task.sha256, len(task)):
+            found[cell] = await measured(model, task)
             print(cell, found[cell], flush=True)
             keep(found)
 
 
 async def skills(model: Model, keep: Keep) -> None:
-    """With the share of the commonest right answer of each cell: who always says that needs no skill."""
+    """With what needs no skill: always to say what is most often right, or to choose what is most like the rest."""
     marks = await exam.examine(model, exam.cells(), "test", ASKED)
     print(exam.table(marks), flush=True)
     found = dict[str, Any]()
     for mark in marks:
-        wanted = Counter(document.wants for document in exam.questions(mark.cell, "test", ASKED))
-        common = round(max(wanted.values()) / mark.asked, 3)
+        documents = list(exam.questions(mark.cell, "test", ASKED))
+        blind = max(Counter(document.wants for document in documents).values())
+        if mark.cell.skill == "choose":
+            blind = max(blind, sum(most_alike(document.turns[0][1]) == document.wants for document in documents))
         name = f"{mark.cell.skill}/{mark.cell.family}/{mark.cell.grade}"
-        found[name] = {"right": mark.right, "asked": mark.asked, "commonest": common}
+        found[name] = {"right": mark.right, "asked": mark.asked, "blind": round(blind / mark.asked, 3)}
     keep(found)
+
+
+def most_alike(question: str) -> str:
+    """The letter of the option that is most like the others: wrong ones come of slips on the way to the right one."""
+    options: dict[str, str] = dict(re.findall(r"^\(([A-D])\) (.*)$", question, re.MULTILINE))
+    alike = {
+        own: sum(SequenceMatcher(None, options[own], other).ratio() for other in options.values()) for own in options
+    }
+    return max(alike, key=alike.__getitem__)
 
 
 async def lecture(model: Model, keep: Keep) -> None:
@@ -209,7 +223,7 @@ async def lecture(model: Model, keep: Keep) -> None:
         found[question] = {
             "right of 10 seeds": right,
             "directly": direct.answer.value,
-            "chain": chain.answer.text,
+            "chain": chain.answer.value,
         }
         print(question, found[question], flush=True)
     keep(found)

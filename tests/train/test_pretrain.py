@@ -160,10 +160,9 @@ class TestGoingOn:
         with pytest.raises(OptionError, match="whose 12 steps would have been others"):
             trained(tmp_path / "run", replace(TINY, steps=16))
 
-    def test_a_finished_run_goes_on_in_another_cycle_with_another_mix(self, tmp_path: Path) -> None:
-        phases = (*TINY.phases, Phase(12, {"sums": 1.0}))
-        more = replace(TINY, steps=16, restarts=(12,), phases=phases)
-        trained(tmp_path / "run")
+    def test_a_phase_that_is_still_to_come_may_be_added(self, tmp_path: Path) -> None:
+        more = replace(TINY, phases=(*TINY.phases, Phase(8, {"sums": 1.0})))
+        trained(tmp_path / "run", exam_stops=4)
         assert equal(trained(tmp_path / "run", more), trained(tmp_path / "once", more))
 
     @pytest.mark.parametrize("other", [replace(TINY, lr=0.1), replace(TINY, seed=5), replace(TINY, warmup=3)])
@@ -173,10 +172,13 @@ class TestGoingOn:
             trained(tmp_path / "run", other)
         assert equal(load_file(tmp_path / "run" / checkpoint.NAME), before)
 
-    def test_a_model_of_another_size_is_refused(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        "other", [replace(TINY, model=replace(TINY.model, width=64)), replace(TINY, optimizer="adamw")]
+    )
+    def test_another_size_or_optimizer_is_refused(self, tmp_path: Path, other: Recipe) -> None:
         trained(tmp_path / "run", exam_stops=4)
-        with pytest.raises(OptionError, match="--out"):
-            trained(tmp_path / "run", replace(TINY, model=replace(TINY.model, width=64)))
+        with pytest.raises(OptionError, match="choose another --out"):
+            trained(tmp_path / "run", other)
 
     @pytest.mark.parametrize(
         "spoil",

@@ -71,8 +71,6 @@ class TestReading:
             ("step = 0\n", "", "step is missing"),
             ("step = 0", "step = 1", "needs a [[phases]] of step 0"),
             ("steps = 100", "steps = 0", "steps is 0; it must be at least 1"),
-            ("steps = 100", "steps = 100\nrestarts = [50, 20]", "restarts must be above 0 and rise"),
-            ("steps = 100", "steps = 100\nrestarts = [0]", "restarts must be above 0 and rise"),
             ("steps = 100", "steps = 100\ncooldown = 1.5", "cooldown at most 1"),
             ("step = 0", "step = 0\n[[phases]]\nstep = 0", "others of later steps, one each"),
             ("steps = 100", "steps = 100\nlr = nan", "lr is nan; it must be a finite number"),
@@ -138,11 +136,6 @@ class TestSchedule:
         rates = [Schedule(10, 2, 0.4).rate(step) for step in range(10)]
         assert rates == [0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
 
-    def test_each_cycle_does_so(self) -> None:
-        schedule = Schedule(14, 2, 0.4, restarts=(10,))
-        assert [schedule.rate(step) for step in range(10)] == [Schedule(10, 2, 0.4).rate(step) for step in range(10)]
-        assert [schedule.rate(step) for step in range(10, 14)] == [0.5, 1, 1, 0.625]
-
     @pytest.mark.parametrize("schedule", [Schedule(10, 0, 0.0), Schedule(1, 5, 1.0), Schedule(7, 20, 0.9)])
     def test_it_is_never_negative_and_never_above_one(self, schedule: Schedule) -> None:
         rates = [schedule.rate(step) for step in range(schedule.steps)]
@@ -155,7 +148,6 @@ class TestSchedule:
     def test_a_recipe_hands_on_its_own(self) -> None:
         recipe = replace(TINY, steps=30, warmup=7, cooldown=0.2, clip=0.5)
         assert recipe.schedule == Schedule(30, 7, 0.2, 0.5)
-        assert replace(recipe, restarts=(10, 30, 40)).schedule == Schedule(30, 7, 0.2, 0.5, (10,))
 
 
 class TestIdentity:
@@ -167,7 +159,6 @@ class TestIdentity:
             replace(TINY, questions=70),
             replace(TINY, checkpoint=1.0),
             replace(TINY, cooldown=0.1),
-            replace(TINY, restarts=(5,)),
             replace(TINY, phases=(*TINY.phases, Phase(40))),
         ],
     )

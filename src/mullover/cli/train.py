@@ -114,7 +114,7 @@ def _examine(said: Recipe, folder: Path, out: Path, step: int) -> None:
 
     if step in {line["step"] for line in exam.lines(out / exam.FILE)}:
         return  # before the run was stopped
-    last = said.phase(said.steps)
+    last = said.phase(said.steps - 1)
     cells = exam.cells(last.families or FAMILIES, last.skills or SKILLS)
     marks = asyncio.run(exam.examine(open_model(str(folder)), cells, "dev", said.questions))
     exam.write(out / exam.FILE, step, marks)

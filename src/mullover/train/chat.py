@@ -34,6 +34,11 @@ def asked(document: Document) -> str:
 
 
 def end(tokenizer: Tokenizer) -> int:
+    """The id of the end of a turn.
+
+    Raises:
+        ValueError: the tokenizer was not trained here and has none.
+    """
     found: int | None = tokenizer.token_to_id(END)
     if found is None:
         raise ValueError(f"the tokenizer has no {END}")

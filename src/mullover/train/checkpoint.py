@@ -89,7 +89,7 @@ def load(folder: Path, model: nn.Module, optimizers: Sequence[Optimizer]) -> dic
                 weight.copy_(tensors[f"model/{name}"])
         _restore(model, optimizers, tensors)
         _restore_noise([tensors[name] for name in sorted(tensors) if name.startswith("noise/")])
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, RuntimeError, SafetensorError) as error:
         raise OptionError(f"{path} is no checkpoint of this recipe ({error}); choose another --out") from None
     return facts
 

@@ -50,7 +50,14 @@ def shares(weights: Mapping[str, float]) -> tuple[list[str], list[float]]:
 
 
 def batch(recipe: Recipe, tokenizer: Tokenizer, number: int) -> Batch:
-    """Documents longer than the context are left out."""
+    """Of about `recipe.batch` tokens, in whole documents; a function of the recipe and its number alone.
+
+    Documents longer than the context are left out. With a `prompt_weight` the targets are all tokens, weighted; without
+    one, those that are said.
+
+    Raises:
+        OptionError: a thousand documents are longer than the context.
+    """
     ids, lengths, where, weights = list[int](), list[int](), list[int](), list[float]()
     left_out = 0
     for found, turns, known in chat.encoded(tokenizer, documents(recipe, number)):
@@ -77,6 +84,10 @@ class Stream:
     """Batches in their order from `first` on, from worker processes. Used with `with`.
 
     Each worker makes every so-manieth batch and is at most one ahead of what its pipe holds.
+
+    Raises:
+        OptionError: of `__next__`, when documents are longer than the context.
+        MulloverError: of `__next__`, when a worker was ended.
     """
 
     def __init__(self, recipe: Recipe, tokenizer: Tokenizer, first: int, workers: int = 1) -> None:
@@ -141,12 +152,11 @@ def _plain(made: Batch) -> tuple[Any, ...]:
 
 
 def sample_texts(recipe: Recipe, many: int) -> Iterator[str]:
-    """What the tokenizer is trained on: the documents of the last phase of the first cycle, in which all is drawn.
+    """What the tokenizer is trained on: the documents of the last phase, in which all is drawn.
 
     Words of the letter families must stay in pieces, or each would be a token of unknown spelling: they are few.
     """
-    first = [phase for phase in recipe.phases if not recipe.restarts or phase.step < recipe.restarts[0]]
-    last = max(first, key=lambda phase: phase.step)
+    last = max(recipe.phases, key=lambda phase: phase.step)
     families = dict(last.families or dict.fromkeys(FAMILIES, 1.0))
     for name in ("last_letters", "letter_count"):
         if name in families and len(families) > 1:

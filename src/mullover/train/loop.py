@@ -41,23 +41,17 @@ class Stream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The learning rate: up in `warmup` steps, level, and down to 0 over the last `cooldown` share; in cycles.
-
-    Source: Wen et al. 2024, arXiv:2410.05192, for going on at the full rate from what has cooled down.
-    """
+    """The learning rate: up in `warmup` steps, level, and down to 0 over the last `cooldown` share."""
 
     steps: int
     warmup: int
     cooldown: float
     clip: float = 1.0  # of the gradient's norm
-    restarts: tuple[int, ...] = ()  # steps at which a cycle is over and the next one begins
 
     def rate(self, step: int) -> float:
         """What the full rates are multiplied with at a step, counted from 0."""
-        start = max((end for end in self.restarts if end <= step), default=0)
-        end = min((end for end in self.restarts if end > step), default=self.steps)
-        falling = max(1.0, self.cooldown * (end - start))
-        return min(1.0, (step - start + 1) / max(1, self.warmup), (end - step) / falling)
+        falling = max(1.0, self.cooldown * self.steps)
+        return min(1.0, (step + 1) / max(1, self.warmup), (self.steps - step) / falling)
 
 
 @dataclass
@@ -121,7 +115,7 @@ class Loop:
         if past is not None and past != self._past():
             raise OptionError(
                 f"{folder} holds a run by another recipe, or one whose {self.done.step} steps would have been others "
-                "(at the end of a cycle the rate falls); choose another --out"
+                "(towards the end the rate falls); choose another --out"
             )
         if self.devices.main:
             self._forget_later()
@@ -156,6 +150,10 @@ class Loop:
 
         Args:
             every: seconds between checkpoints.
+
+        Raises:
+            ModelError: the loss or a weight is no finite number.
+            StoreError: the checkpoint cannot be written.
         """
         saved, done = time.monotonic(), self.done
         while done.step < self.schedule.steps:
@@ -175,7 +173,11 @@ class Loop:
             yield done.step
 
     def learn(self, batch: Batch) -> dict[str, Any]:
-        """One step, as the log tells it: the loss a target and the norm of its gradient."""
+        """One step, as the log tells it: the loss a target and the norm of its gradient.
+
+        Raises:
+            ModelError: the loss is no finite number; nothing is changed.
+        """
         rate = self.schedule.rate(self.done.step)
         for optimizer, full in zip(self.optimizers, self.full, strict=True):
             for group, lr in zip(optimizer.param_groups, full, strict=True):

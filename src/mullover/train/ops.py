@@ -63,7 +63,14 @@ def swiglu(x: Tensor) -> Tensor:
 
 
 def attend(qkv: Tensor, rotary: Tensor, packing: Packing, heads: int) -> Tensor:
-    """Causal attention within each document: (tokens, 3 * width) to (tokens, width)."""
+    """Causal attention within each document: (tokens, 3 * width) to (tokens, width).
+
+    Args:
+        rotary: as `rotary` makes it, for documents of at most `context` tokens.
+
+    Raises:
+        ValueError: a document is longer, or the lengths do not add up to the tokens.
+    """
     tokens, width = qkv.shape[0], qkv.shape[1] // 3
     if max(packing.lengths) > rotary.shape[1] or sum(packing.lengths) != tokens:  # kernels would read beyond the end
         raise ValueError(f"documents must be at most {rotary.shape[1]} tokens long, and as many as there are")

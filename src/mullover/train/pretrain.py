@@ -79,7 +79,12 @@ def _pretrain(recipe: Recipe, folder: Path, say: Say, exam: Exam | None) -> Path
 
 
 def tokenizer_of(recipe: Recipe, folder: Path, say: Say) -> Tokenizer:
-    """That of the run in the folder, trained if it is not there yet."""
+    """That of the run in the folder, trained if it is not there yet.
+
+    Raises:
+        OptionError: what is there is damaged.
+        StoreError: it cannot be written.
+    """
     path = folder / "tokenizer.json"
     if not path.is_file():
         say("training the tokenizer")

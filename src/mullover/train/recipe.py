@@ -54,8 +54,7 @@ class Recipe:
     lr: float = 0.002  # of AdamW
     decay: float = 0.0
     warmup: int = 50  # steps
-    cooldown: float = 0.4  # share of the steps of a cycle in which the rate falls to 0, linearly
-    restarts: tuple[int, ...] = ()  # steps at which a cycle is over and the next one begins
+    cooldown: float = 0.4  # share of the steps in which the rate falls to 0, linearly
     prompt_weight: float = 0.0  # of the loss on what is asked, against that on what is said
     clip: float = 1.0  # of the gradient's norm
     exam: int = 1000  # steps between examinations
@@ -78,13 +77,11 @@ class Recipe:
             raise OptionError("the seed must be below 2^63, and cooldown at most 1")
         if shape.width % (2 * shape.heads):
             raise OptionError(f"the width is {shape.width}; each of {shape.heads} heads needs an even part of it")
-        if list(self.restarts) != sorted({end for end in self.restarts if end > 0}):
-            raise OptionError("restarts must be above 0 and rise")
 
     def identity(self, step: int) -> str:
         """Of all that changes the weights up to a step, besides the rates."""
         said = dataclasses.asdict(self)
-        for name in ("steps", "cooldown", "restarts", "exam", "questions", "checkpoint"):
+        for name in ("steps", "cooldown", "exam", "questions", "checkpoint"):
             said.pop(name)
         said["phases"] = [dataclasses.asdict(one) for one in self.phases if one.step < max(1, step)]
         return hashlib.sha256(canonical(said).encode()).hexdigest()[:16]
@@ -94,8 +91,7 @@ class Recipe:
 
     @property
     def schedule(self) -> Schedule:
-        within = tuple(end for end in self.restarts if end < self.steps)
-        return Schedule(self.steps, self.warmup, self.cooldown, self.clip, within)
+        return Schedule(self.steps, self.warmup, self.cooldown, self.clip)
 
 
 def named(name: str) -> Path | None:
@@ -147,7 +143,11 @@ def _check(phase: Phase, where: str) -> None:
 
 
 def built(kind: Any, said: Mapping[str, Any], where: str) -> Any:
-    """A dataclass from a table, each value of the kind that its field names."""
+    """A dataclass from a table, each value of the kind that its field names.
+
+    Raises:
+        OptionError: a key is unknown or missing, or a value is not of its kind or out of range; it begins with `where`.
+    """
     hints = get_type_hints(kind)
     known = {f.name: hints[f.name] for f in dataclasses.fields(kind)}
     if unknown := sorted(set(said) - set(known)):

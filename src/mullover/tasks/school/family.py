@@ -84,7 +84,7 @@ class Family(ABC, Generic[F]):
 
     @abstractmethod
     def guess(self, facts: F) -> float:
-        """The chance of a right answer by guessing among the answers that the question leaves possible."""
+        """The chance of a right answer by a rule that needs no working out: any number in range, the commonest, ..."""
 
     def slips(self, facts: F, style: str) -> Sequence[int]:
         """Steps in which a slip can be planted; all of them, unless a family says otherwise."""

@@ -40,11 +40,13 @@ def step_by_step(draw: Draw) -> Document:
 
 
 def short(draw: Draw) -> Document:
+    """Told to think in few words: the first style of chain."""
     chain = draw.chain(draw.item.family.styles[0])
     return draw.lesson(f"{draw.question}\n\nThink in few words. {draw.instruction}", concluded(chain, True))
 
 
 def long(draw: Draw) -> Document:
+    """Told to show every small step: the last style."""
     chain = draw.chain(draw.item.family.styles[-1])
     return draw.lesson(f"{draw.question}\n\nShow every small step. {draw.instruction}", concluded(chain, True))
 
