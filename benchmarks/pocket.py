@@ -45,7 +45,7 @@ from mullover.train import exam
 from mullover.types import Candidate, Kind, Model, Sample, Sampling
 
 SAMPLES, TEMPERATURE = 16, 0.8
-MANY, SIDE, ASKED = 400, 200, 60  # problems of a middle cell, of another cell, questions of a skill
+MANY, SIDE, ASKED = 400, 100, 60  # problems of a middle cell, of another cell, questions of a skill
 MIDDLE = 0.75  # the highest accuracy of a middle grade
 DRAWS = 4000  # of the bootstrap
 GREEDY = Sampling(temperature=0.0, max_tokens=exam.LONGEST)

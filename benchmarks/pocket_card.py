@@ -37,7 +37,7 @@ Per cent, with 95 % intervals. Bold are the middle grades: the lowest above 1 wi
 was measured on test, and are the cells of all later comparisons; `state` there says which are solved or not learned,
 by dev, so that nothing can be compared on them. Earlier weights were measured on test while the families were still
 being changed, and some changes came of what was seen there, such as how many values circuits ask for. Middle grades
-have 400 problems, others 200, or as many as there are.
+have 400 problems, others 100, or as many as there are.
 
 Direct: the style `direct`, greedy; plain: the bare question, greedy; sample: the mean of 16 samples at temperature
 0.8 in the style `step_by_step`; majority and pass: of those 16. Guessing 16: the chance that one of 16 independent
