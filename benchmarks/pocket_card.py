@@ -42,7 +42,7 @@ have 400 problems, others 100, or as many as there are.
 Direct: the style `direct`, greedy; plain: the bare question, greedy; sample: the mean of 16 samples at temperature
 0.8 in the style `step_by_step`; majority and pass: of those 16. Guessing 16: the chance that one of 16 independent
 blind guesses is right, where a guess is any number in range (sums, story), the commonest answer (circuits,
-letter_count, letters of last_letters), one of three (swaps), one who is named as often as the one asked for (order),
+letter_count, letters of last_letters), one of five (swaps), one who is named as often as the one asked for (order),
 or blind joins until the target is there (countdown, make). Where fewer than 16 answers are possible (order, swaps,
 letter_count, circuits up to three values), 16 different guesses would always hit: there a pass says nothing.
 Intervals of sample and of differences are by a bootstrap of problems, others Wilson's. A vote takes expressions of

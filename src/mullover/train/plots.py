@@ -28,7 +28,7 @@ def _loss(run: Path) -> Path:
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     axes.plot(tokens, losses, color="0.75", linewidth=0.8)
     axes.plot(tokens, means, color="tab:blue")
-    axes.set(xlabel="million tokens", ylabel="loss (nats a token, questions weighted as in the recipe)", yscale="log")
+    axes.set(xlabel="million tokens", ylabel="loss (nats a target, weighted)", yscale="log")
     axes.grid(alpha=0.3)
     return _kept(figure, run / "loss.png")
 
