@@ -17,7 +17,7 @@ $(BIN)/mull: pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,local,train,plots]'
 	@touch $@
 
-demo: $(BIN)/mull
+demo: .venv/local
 	@$(BIN)/python examples/demo.py
 
 test: .venv/local
