@@ -51,7 +51,7 @@ def main() -> None:
         os.environ["MULLOVER_HOME"] = home
         print("# A model of 1.4 million weights: asked directly, by one chain of thought, by a vote over 16 chains.")
         side_by_side()
-        sums = "eval --task school/sums/5 --limit 100 --model pocket"
+        sums = "eval --task school/sums/5 --limit 40 --model pocket"
         show(f"{sums} --strategy direct", "The same on problems it never saw: directly ...")
         show(sums, "... by one chain of thought ...")
         show(f"{sums} --strategy self_consistency --n 16", "... and by a vote.")
