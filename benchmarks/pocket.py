@@ -177,9 +177,9 @@ async def measure(model: Model, keep: Keep) -> None:
     chosen, found = keep.before("cells"), keep.before("measure")
     middle = {f"school/{family}/{chosen[family]['middle']}": MANY for family in FAMILIES}
     sides = {f"school/{family}/{grade}": SIDE for grade in (GRADES[0], GRADES[-1]) for family in FAMILIES}
-    for cell, many in (middle | {cell: many for cell, many in sides.items() if cell not in middle}).items():
-        task = part(load(cell), many)
-        if (found.get(cell, {}).get("sha256"), found.get(cell, {}).get("problems")) != (task.sha256, len(task)):
+    for cell, many in (middle | sides | middle).items():  # the middle ones first, and whole
+        task, before = part(load(cell), many), found.get(cell, {})
+        if (before.get("sha256"), before.get("problems")) != (task.sha256, len(task)):
             found[cell] = await measured(model, task)
             print(cell, found[cell], flush=True)
             keep(found)

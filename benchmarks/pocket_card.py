@@ -139,7 +139,12 @@ def ranged(values: Sequence[float], form: str = ".0f") -> str:
 
 def share(m: Mapping[str, Any], name: str) -> str:
     """That of one of the greedy or voted columns, with its interval."""
-    return ranged((m[name], *wilson(round(m[name] * m["problems"]), m["problems"])))
+    return ranged((m[name], *interval(m, name)))
+
+
+def interval(m: Mapping[str, Any], name: str) -> tuple[float, float]:
+    """95 %, of a share of the problems."""
+    return wilson(round(m[name] * m["problems"]), m["problems"])
 
 
 def _share(found: Mapping[str, Any]) -> float:
@@ -154,7 +159,7 @@ def _skill(found: Mapping[str, Any]) -> str:
 
 def above_a_guess(m: Mapping[str, Any]) -> bool:
     """Surely, by the interval of the greedy chain."""
-    return bool(wilson(round(m["greedy"] * m["problems"]), m["problems"])[0] > m["guess"])
+    return bool(interval(m, "greedy")[0] > m["guess"])
 
 
 if __name__ == "__main__":
