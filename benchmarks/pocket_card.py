@@ -5,6 +5,7 @@ python benchmarks/pocket_card.py MODEL_DIR OUT_DIR
 
 import json
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,6 @@ machine: it answers directly and is mostly wrong, it reasons and is partly right
 It writes `<|user|>question<|end|><|assistant|>answer<|end|>`; `enable_thinking` opens or closes `<think>`.
 Digits are tokens of their own. It knows nothing about the world and follows no instruction but those of its
 lessons.
-
 """
 LEGEND = """\
 Per cent, with 95 % intervals. Bold are the middle grades: the lowest above 1 with at most 75 % by greedy chains on
@@ -67,16 +67,15 @@ DECODING_HEAD = """\
 100 problems of the middle grade each; the ten likeliest first tokens are followed greedily (Wang and Zhou 2024,
 arXiv:2402.10200). Confidence: the mean gap between the two likeliest tokens over the answer.
 """
-TAIL = """
-## What it cannot do
-
+TAIL_HEAD = "## What it cannot do\n"
+TAIL = """\
 Anything outside the ten families, and questions in words that are far from those of its lessons. Cells in which
-a greedy chain is no better than a blind guess, by its interval: {unlearned}. What depends on such a cell cannot be
-tried on this model. Where 16 guesses are nearly sure to hit (the column of guessing), that one of 16 samples is right
-says nothing. Easy grades of some families have few problems, and what is asked in sums 1, make 1 and countdown 1
-stands as a step in longer problems of training; the same swaps of other things are another problem. Of grades 2 to 4
-only the middle one has figures of votes and passes. Marks of turns in a question (`<|end|>`, `<|assistant|>`) are
-read as such, as transformers reads them.
+a greedy chain is no better than a blind guess, by its interval: {unlearned}. Skills that stay at chance in every
+family: {unskilled}. What depends on such a cell or skill cannot be tried on this model. Where 16 guesses are nearly
+sure to hit (the column of guessing), that one of 16 samples is right says nothing. Easy grades of some families have
+few problems, and what is asked in sums 1, make 1 and countdown 1 stands as a step in longer problems of training; the
+same swaps of other things are another problem. Of grades 2 to 4 only the middle one has figures of votes and passes.
+Marks of turns in a question (`<|end|>`, `<|assistant|>`) are read as such, as transformers reads them.
 """
 
 
@@ -94,7 +93,12 @@ def card(out: Path) -> str:
     facts = {**run["results"], "machine": run["machine"], "date": run["date"]}
     chosen, cells_, skill = results(out, "cells"), results(out, "measure"), results(out, "skills")
     date, machine = (json.loads((out / "measure.json").read_text())[name] for name in ("date", "machine"))
-    lines = [HEAD.format(**facts), f"## Accuracy on problems it never saw (test, {machine}, {date})\n", LEGEND]
+    lines = [
+        filled(HEAD.format(**facts)),
+        "",
+        f"## Accuracy on problems it never saw (test, {machine}, {date})\n",
+        LEGEND,
+    ]
     lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
     order = [*FAMILIES]
     for cell in sorted(cells_, key=lambda cell: (order.index(cell.split("/")[1]), cell)):
@@ -127,8 +131,16 @@ def card(out: Path) -> str:
     lines += ["| family | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for family, row in results(out, "decoding").items():
         lines.append(f"| {family} | " + " | ".join(f"{row[name]:.2f}" for name in names) + " |")
-    lost = [cell.removeprefix("school/") for cell, m in cells_.items() if not above_a_guess(m)]
-    return "\n".join(lines) + "\n" + TAIL.format(unlearned=", ".join(lost) or "none")
+    unlearned = [cell.removeprefix("school/") for cell, m in cells_.items() if not above_a_guess(m)]
+    names = [name for name in dict.fromkeys(key.split("/")[0] for key in skill) if name not in exam.WHOLE]
+    unskilled = [s for s in names if not any(_shown(skill[f"{s}/{family}/{exam.MIDDLE}"]) for family in FAMILIES)]
+    tail = TAIL.format(unlearned=", ".join(unlearned) or "none", unskilled=", ".join(unskilled) or "none")
+    return "\n".join([*lines, "", TAIL_HEAD, filled(tail), ""])
+
+
+def filled(text: str) -> str:
+    """Its paragraphs in lines of one length, whatever was put in."""
+    return "\n\n".join(textwrap.fill(part, 118, break_on_hyphens=False) for part in text.split("\n\n"))
 
 
 def ranged(values: Sequence[float], form: str = ".0f") -> str:
@@ -154,7 +166,12 @@ def _share(found: Mapping[str, Any]) -> float:
 def _skill(found: Mapping[str, Any]) -> str:
     """A share and what needs no skill; in italics if it is not surely higher."""
     text = f"{per_cent(_share(found))} ({per_cent(found['blind'])})"
-    return text if wilson(found["right"], found["asked"])[0] > found["blind"] else f"*{text}*"
+    return text if _shown(found) else f"*{text}*"
+
+
+def _shown(found: Mapping[str, Any]) -> bool:
+    """Surely better than without the skill."""
+    return bool(wilson(found["right"], found["asked"])[0] > found["blind"])
 
 
 def above_a_guess(m: Mapping[str, Any]) -> bool:
