@@ -7,7 +7,8 @@ from typing import Any
 from mullover.train.exam import FILE, WHOLE, lines
 from mullover.train.loop import LOG
 
-AROUND = 8  # lines of the log on either side of which one point of the bold line is the mean
+AROUND = 8  # lines of the log on either side of which one point of the bold line is the mean, at most
+MARKS = "osD^v"  # one a grade, so that they can be told apart in grey
 
 
 def draw(run: Path) -> list[Path]:
@@ -24,7 +25,8 @@ def _loss(run: Path) -> Path:
 
     log = lines(run / LOG)
     tokens, losses = [line["tokens"] / 1e6 for line in log], [line["loss"] for line in log]
-    means = [mean(losses[max(0, i - AROUND) : i + AROUND + 1]) for i in range(len(log))]
+    reach = [min(AROUND, i, len(log) - 1 - i) for i in range(len(log))]  # as far to both sides, or the ends would lag
+    means = [mean(losses[i - r : i + r + 1]) for i, r in enumerate(reach)]
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     axes.plot(tokens, losses, color="0.75", linewidth=0.8)
     axes.plot(tokens, means, color="tab:blue")
@@ -36,12 +38,13 @@ def _loss(run: Path) -> Path:
 def _accuracy(run: Path) -> Path:
     """A panel a family: each grade over the steps, step by step (full) and directly (dotted)."""
     import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
 
     marks = lines(run / FILE)
     families = list(dict.fromkeys(mark["family"] for mark in marks))
     columns = min(5, len(families))
     rows = -(-len(families) // columns)
-    size = (3 * columns, 2.6 * rows + 0.4)
+    size = (3 * columns + 1.6, 2.6 * rows + 0.4)  # inches, the legend beside
     figure, grid = plt.subplots(
         rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
@@ -52,12 +55,15 @@ def _accuracy(run: Path) -> Path:
                 own = [m for m in marks if (m["family"], m["skill"], m["grade"]) == (family, skill, grade)]
                 shares = [m["right"] / max(1, m["asked"]) for m in own]
                 name = f"grade {grade}" if skill == WHOLE[1] else None
-                panel.plot([m["step"] for m in own], shares, dash, color=colours((grade - 1) / 4), label=name)
+                style = {"color": colours((grade - 1) / 4.6), "marker": MARKS[grade - 1], "markersize": 3}
+                panel.plot([m["step"] for m in own], shares, dash, label=name, **style)
         panel.set(title=family, ylim=(-0.03, 1.03))
         panel.grid(alpha=0.3)
-    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    ways = [Line2D([], [], color="0.3", linestyle=dash) for dash in ("-", ":")]
+    lines_, names = grid.flat[0].get_legend_handles_labels()
+    figure.legend([*lines_, *ways], [*names, "step by step", "directly"], loc="outside right upper")
     figure.supxlabel("steps")
-    figure.supylabel("held-out accuracy; dotted: directly")
+    figure.supylabel("held-out accuracy")
     return _kept(figure, run / "accuracy.png")
 
 
