@@ -16,7 +16,7 @@ from mullover.train import exam
 
 COLUMNS = (
     "cell", "problems", "direct", "plain", "greedy chain", "sample", "majority 16", "pass 16", "guessing 16",
-    "majority less greedy", "tokens a chain",
+    "shortcut", "majority less greedy", "tokens a chain",
 )  # fmt: skip
 HEAD = """# The pocket model
 
@@ -25,7 +25,8 @@ tokens, context {context}), trained from nothing on the generated problems of `m
 `recipes/pocket.toml`: {steps:,} steps, {tokens:.1f} million tokens, {minutes:.0f} minutes on {machine}, which had
 other work to do at times, {date}. What is asked weighs a tenth of what is said in the loss. No text of people is in its
 training but the sentences of the generators. It is there so that methods can be tried, tested and compared on any
-machine: it answers directly and is mostly wrong, it reasons and is partly right, its samples disagree.
+machine: in most families it answers directly and is mostly wrong, it reasons and is partly right, its samples
+disagree.
 
 It writes `<|user|>question<|end|><|assistant|>answer<|end|>`; `enable_thinking` opens or closes `<think>`.
 Digits are tokens of their own. It knows nothing about the world and follows no instruction but those of its
@@ -45,6 +46,9 @@ blind guesses is right, where a guess is any number in range (sums, story), the 
 letter_count, letters of last_letters), one of five (swaps), one who is named as often as the one asked for (order),
 or blind joins until the target is there (countdown, make). Where fewer than 16 answers are possible (order, swaps,
 letter_count, circuits up to three values), 16 different guesses would always hit: there a pass says nothing.
+Shortcut: how often a rule is right that works nothing out. In swaps it says what the last partner of the one asked for
+had at first. In open it puts any words between the wished ones until the length fits: the rubric checks each wish, a
+capital and a full stop, and no grammar; no chance of a guess was worked out there.
 Intervals of sample and of differences are by a bootstrap of problems, others Wilson's. A vote takes expressions of
 equal value for different answers, and says nothing about sentences.
 """
@@ -69,8 +73,9 @@ arXiv:2402.10200). Confidence: the mean gap between the two likeliest tokens ove
 """
 TAIL_HEAD = "## What it cannot do\n"
 TAIL = """\
-Anything outside the ten families, and questions in words that are far from those of its lessons. Cells in which
-a greedy chain is no better than a blind guess, by its interval: {unlearned}. Skills that stay at chance in every
+Anything outside the ten families, and questions in words that are far from those of its lessons. Cells in which a
+greedy chain is no better than a blind guess, by its interval: {unlearned}. Cells in which it is no better than a
+shortcut: {short}. Cells in which it is no better than a direct answer: {worse}. Skills that stay at chance in every
 family: {unskilled}. What depends on such a cell or skill cannot be tried on this model. Where 16 guesses are nearly
 sure to hit (the column of guessing), that one of 16 samples is right says nothing. Easy grades of some families have
 few problems, and what is asked in sums 1, make 1 and countdown 1 stands as a step in longer problems of training; the
@@ -109,7 +114,8 @@ def card(out: Path) -> str:
             f"{bold}{family} {grade}{bold}", str(m["problems"]),
             *(share(m, name) for name in ("direct", "plain", "greedy")), ranged(m["sample"]),
             *(share(m, name) if name in m else "" for name in ("majority", "pass")), per_cent(m["guess pass"]),
-            ranged(m[gap], "+.1f") if gap in m else "", f"{m['tokens a chain']:.0f}",
+            per_cent(m["shortcut"]) if m["shortcut"] else "", ranged(m[gap], "+.1f") if gap in m else "",
+            f"{m['tokens a chain']:.0f}",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(shown)} |")
     lines += ["", GRADES_HEAD, "| family | direct 1 to 5 | step by step 1 to 5 |", "|---|---|---|"]
@@ -132,9 +138,12 @@ def card(out: Path) -> str:
     for family, row in results(out, "decoding").items():
         lines.append(f"| {family} | " + " | ".join(f"{row[name]:.2f}" for name in names) + " |")
     unlearned = [cell.removeprefix("school/") for cell, m in cells_.items() if not above_a_guess(m)]
+    worse = [cell.removeprefix("school/") for cell, m in cells_.items() if m["greedy"] <= m["direct"]]
+    short = [cell.removeprefix("school/") for cell, m in cells_.items() if m["shortcut"] >= interval(m, "greedy")[0]]
     names = [name for name in dict.fromkeys(key.split("/")[0] for key in skill) if name not in exam.WHOLE]
     unskilled = [s for s in names if not any(_shown(skill[f"{s}/{family}/{exam.MIDDLE}"]) for family in FAMILIES)]
-    tail = TAIL.format(unlearned=", ".join(unlearned) or "none", unskilled=", ".join(unskilled) or "none")
+    found = {"unlearned": unlearned, "short": short, "worse": worse, "unskilled": unskilled}
+    tail = TAIL.format(**{name: ", ".join(some) or "none" for name, some in found.items()})
     return "\n".join([*lines, "", TAIL_HEAD, filled(tail), ""])
 
 

@@ -87,13 +87,15 @@ def pocket_table() -> str:
     """The cells of all comparisons, as measured for the card."""
     card = ROOT / "src" / "mullover" / "pocket" / "card"
     chosen, measured = (json.loads((card / f"{name}.json").read_text())["results"] for name in ("cells", "measure"))
-    heads = ("task", "problems", "directly", "one chain", "vote of 16", "one of 16 is right", "by 16 guesses")
-    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    heads = ("directly", "one chain", "vote of 16", "one of 16 is right", "by 16 guesses", "by a shortcut")
+    rows = [f"| task | problems | {' | '.join(heads)} |", "|---" * (2 + len(heads)) + "|"]
     for family, fixed in chosen.items():
         cell = f"school/{family}/{fixed['middle']}"
-        figures = (measured[cell].get(name) for name in ("direct", "greedy", "majority", "pass", "guess pass"))
+        row = measured[cell]
+        figures = [row.get(name) for name in ("direct", "greedy", "majority", "pass", "guess pass")]
+        figures.append(row["shortcut"] or None)  # most have none
         shown = ["" if at is None else f"{100 * at:.0f}" for at in figures]
-        rows.append(f"| `{cell}` | {measured[cell]['problems']} | {' | '.join(shown)} |")
+        rows.append(f"| `{cell}` | {row['problems']} | {' | '.join(shown)} |")
     return "\n".join(rows) + "\n"
 
 

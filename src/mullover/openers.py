@@ -17,6 +17,7 @@ from mullover.prompts import Style, style
 from mullover.types import AnswerSpec, Candidate, Model, Prompt, Sampling, Score, Scorer, Strategy
 
 Opener = Callable[[str], Any]
+POCKET = Path(__file__).with_name("pocket")
 MODEL_FORMS = "pocket, DIRECTORY, http://HOST:PORT/v1#NAME, pool:FILE.toml, replay:FILE, scripted:FILE, toy, toy:FILE"
 
 
@@ -57,7 +58,7 @@ def _local(spec: str, what: str = "models from a directory need") -> Model:
 def _pocket(settings: str) -> Model:
     """The model in the package; settings as behind a directory."""
     what = "pocket, the model in the package and the default, needs"
-    model = _local(f"{Path(__file__).with_name('pocket')}{settings}", what)
+    model = _local(f"{POCKET}{settings}", what)
     model.info = dataclasses.replace(model.info, name="pocket")
     return model
 

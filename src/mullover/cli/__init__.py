@@ -55,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         say("stopped")
         return 1
     except OSError as error:  # stdout is full, or its reader left: a traceback would not help
+        if error.filename is not None:
+            say(f"cannot use {str(error.filename)[:60]!r}: {error.strerror}; name another")
+            return 2
         if not isinstance(error, BrokenPipeError):
             say(f"cannot print: {error}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

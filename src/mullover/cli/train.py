@@ -13,7 +13,7 @@ import typer
 
 from mullover.cli.output import clean
 from mullover.errors import OptionError
-from mullover.openers import open_model
+from mullover.openers import POCKET, open_model
 
 if TYPE_CHECKING:
     from mullover.train.recipe import Recipe
@@ -31,14 +31,14 @@ def pretrain(
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Instead of the recipe's.")] = None,
 ) -> None:
     """Train a small model from nothing on generated school problems, and examine it while it trains."""
-    _check()
+    _check(out)
     if quick == (recipe is not None):
         raise OptionError("give either --recipe FILE or --quick")
     from dataclasses import replace
 
     from mullover.train.pretrain import pretrain as run
 
-    said = _recipe(recipe or "quick")
+    said = _recipe("quick" if recipe is None else recipe)
     said = replace(said, seed=said.seed if seed is None else seed, steps=steps or said.steps)
     with _stoppable():
         model = run(said, out, tell, lambda folder, step: _examine(said, folder, out, step))
@@ -52,11 +52,13 @@ def sft(
     data: Annotated[
         Path, typer.Option("--data", help='JSONL: {"messages": [...]} or {"prompt": ..., "completion": ...}.')
     ],
-    model: Annotated[Path, typer.Option("--model", help="A directory in Hugging Face's layout.")],
+    model: Annotated[Path, typer.Option("--model", help="A directory in Hugging Face's layout, or pocket.")],
     epochs: Annotated[int, typer.Option("--epochs", min=1)] = 1,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Tokens of a step and device.")] = 4096,
     lr: Annotated[float, typer.Option("--lr", help="The highest learning rate.")] = 1e-5,
-    lora: Annotated[int, typer.Option("--lora", min=0, help="Rank of low-rank adapters; 0: train all weights.")] = 0,
+    lora: Annotated[
+        int, typer.Option("--lora", min=0, max=4096, help="Rank of low-rank adapters; 0: train all weights.")
+    ] = 0,
     longest: Annotated[int, typer.Option("--longest", min=1, help="Tokens; longer examples are left out.")] = 4096,
     seed: Annotated[int, typer.Option("--seed")] = 0,
 ) -> None:
@@ -64,10 +66,11 @@ def sft(
 
     On several devices: `accelerate launch -m mullover train sft ...`.
     """
-    _check()
+    _check(out)
     from mullover.train.sft import Settings
     from mullover.train.sft import sft as run
 
+    model = POCKET if str(model) == "pocket" else model
     settings = Settings(epochs=epochs, batch=batch, lr=lr, lora=lora, longest=longest, seed=seed)
     with _stoppable():
         made = run(data, model, out, settings, tell)
@@ -90,11 +93,17 @@ def tell(line: str) -> None:
     print(clean(line), file=sys.stderr, flush=True)
 
 
-def _check() -> None:
+def _check(out: Path) -> None:
+    """Is there what training needs, and is the folder a run's or to be one?"""
     from importlib.util import find_spec
 
     if missing := [name for name in ("torch", "tokenizers", "safetensors") if find_spec(name) is None]:
         raise OptionError(f"training needs {', '.join(missing)}; pip install 'mullover[train]'")
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"{out} is no folder; choose another --out")
+    held = {path.name for path in out.iterdir()} if out.exists() else set()
+    if held and not held & {"lock", "tokenizer.json", "checkpoint.safetensors"}:
+        raise OptionError(f"{out} holds {min(held)} but no run; choose another --out or an empty folder")
 
 
 def _recipe(name: str) -> Recipe:

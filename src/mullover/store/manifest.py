@@ -40,7 +40,9 @@ def identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
 def default_folder(manifest: Mapping[str, Any]) -> Path:
     """The folder of this very run, so that the same command finds it again."""
     part = identity(manifest)
-    words = [_word(part.get(name)) for name in ("task", "model", "strategy")]
+    task = str(part.get("task") or "")
+    words = [_word(task.replace("/", "_") if task.startswith("school/") else task)]
+    words += [_word(part.get(name)) for name in ("model", "strategy")]
     digest = blake2b(canonical(part).encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
     return home() / "runs" / "-".join([*filter(None, words), digest])
 

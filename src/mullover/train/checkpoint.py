@@ -84,10 +84,14 @@ def load(folder: Path, model: nn.Module, optimizers: Sequence[Optimizer]) -> dic
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
             facts: dict[str, Any] = json.loads((file.metadata() or {})["facts"])
+        if not isinstance(facts, dict):
+            raise ValueError("its facts are no table")
         with torch.no_grad():
             for name, weight in _learned(model).items():
                 weight.copy_(tensors[f"model/{name}"])
         _restore(model, optimizers, tensors)
+        if facts.get("step") and not any(one.state for one in optimizers):
+            raise ValueError("it has no states of the optimizers")
         _restore_noise([tensors[name] for name in sorted(tensors) if name.startswith("noise/")])
     except (OSError, ValueError, LookupError, RuntimeError, SafetensorError) as error:
         raise OptionError(f"{path} is no checkpoint of this recipe ({error}); choose another --out") from None

@@ -105,15 +105,18 @@ async def examine(model: Model, wanted: Sequence[Cell], split: Split, many: int,
     return [Mark(cell, *count) for cell, count in counts.items()]
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
+def lines(path: Path, numbers: Sequence[str] = ("step",)) -> list[dict[str, Any]]:
     """Of a JSONL file; none where there is no file.
 
     Raises:
-        OptionError: a line is no JSON.
+        OptionError: a line is no JSON object with these numbers.
     """
-    told = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     try:
-        return [json.loads(line) for line in told]
+        told = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        found = [json.loads(line) for line in told]
+        if any(type(line) is not dict or any(type(line.get(n)) not in (int, float) for n in numbers) for line in found):
+            raise ValueError(f"a line without {', '.join(numbers)}")
+        return found
     except ValueError as error:
         raise OptionError(f"{path} is damaged ({error}); remove it, it can be told anew but for what is lost") from None
 

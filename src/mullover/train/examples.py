@@ -70,7 +70,7 @@ def _example(line: str, tokenizer: Any, where: str) -> Example:
         said = json.loads(line)
         json.dumps(said, ensure_ascii=False).encode()  # half a character cannot be
     except (ValueError, RecursionError) as error:
-        raise OptionError(f"{where}: {error}") from None
+        raise OptionError(f"{where}: no JSON ({error}); mend or remove that line") from None
     if isinstance(said, dict) and isinstance(said.get("messages"), list):
         return conversation(said["messages"], tokenizer, where)
     if isinstance(said, dict) and all(isinstance(said.get(name), str) for name in ("prompt", "completion")):

@@ -111,7 +111,7 @@ class Loop:
         self.full = [[group["lr"] for group in one.param_groups] for one in optimizers]
         facts = checkpoint.load(folder, model, optimizers) or {}
         past = facts.pop("past", None)
-        self.done = Done(**facts)
+        self.done = counts(facts, folder)
         if past is not None and past != self._past():
             raise OptionError(
                 f"{folder} holds a run by another recipe, or one whose {self.done.step} steps would have been others "
@@ -123,7 +123,7 @@ class Loop:
     def _forget_later(self) -> None:
         """Lines of the log behind the checkpoint: these steps are done again."""
         log = self.folder / LOG
-        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
         write_whole(log, (f"{line}\n".encode() for line in lines if _step(line) <= self.done.step))
 
     def _past(self) -> str:
@@ -140,7 +140,7 @@ class Loop:
         if not all(torch.isfinite(weight).all() for weight in self.model.parameters() if weight.requires_grad):
             raise ModelError(
                 f"after step {self.done.step} weights are no finite numbers; choose a lower learning rate and another "
-                f"--out; the last checkpoint in {self.folder} stays as it is"
+                f"--out; what {self.folder} holds stays as it is"
             )
         if self.devices.main:
             checkpoint.save(self.folder, self.model, self.optimizers, {"past": self._past(), **asdict(self.done)})
@@ -189,7 +189,7 @@ class Loop:
         if not torch.isfinite(loss.detach()):
             raise ModelError(
                 f"the loss of step {self.done.step + 1} is no finite number; choose a lower learning rate and another "
-                f"--out; the last checkpoint in {self.folder} stays as it is"
+                f"--out; what {self.folder} holds stays as it is"
             )
         self.devices.backward(loss)
         learned = [w for w in self.model.parameters() if w.grad is not None]
@@ -208,6 +208,18 @@ class Loop:
         left = (self.schedule.steps - line["step"]) * line["seconds"] / line["step"]
         where = f"step {line['step']}/{self.schedule.steps}  loss {line['loss']:.3f}"
         return f"{where}  {line['speed']} tokens/s  {left / 60:.0f} min left"
+
+
+def counts(facts: dict[str, Any], folder: Path) -> Done:
+    """Of a checkpoint.
+
+    Raises:
+        OptionError: they are none.
+    """
+    known = Done()
+    if not facts.keys() <= asdict(known).keys() or any(type(value) not in (int, float) for value in facts.values()):
+        raise OptionError(f"the counts in the checkpoint of {folder} are damaged; choose another --out")
+    return Done(**facts)
 
 
 def _step(line: str) -> int:

@@ -16,14 +16,14 @@ def draw(run: Path) -> list[Path]:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    drawn = [_loss(run)] if lines(run / LOG) else []
-    return drawn + ([_accuracy(run)] if lines(run / FILE) else [])
+    drawn = [_loss(run)] if lines(run / LOG, ("step", "tokens", "loss")) else []
+    return drawn + ([_accuracy(run)] if lines(run / FILE, ("step", "grade", "right", "asked")) else [])
 
 
 def _loss(run: Path) -> Path:
     import matplotlib.pyplot as plt
 
-    log = lines(run / LOG)
+    log = lines(run / LOG, ("step", "tokens", "loss"))
     tokens, losses = [line["tokens"] / 1e6 for line in log], [line["loss"] for line in log]
     reach = [min(AROUND, i, len(log) - 1 - i) for i in range(len(log))]  # as far to both sides, or the ends would lag
     means = [mean(losses[i - r : i + r + 1]) for i, r in enumerate(reach)]
@@ -40,7 +40,7 @@ def _accuracy(run: Path) -> Path:
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
 
-    marks = lines(run / FILE)
+    marks = lines(run / FILE, ("step", "grade", "right", "asked"))
     families = list(dict.fromkeys(mark["family"] for mark in marks))
     columns = min(5, len(families))
     rows = -(-len(families) // columns)

@@ -22,7 +22,13 @@ LEAST = {
     "steps": 1, "batch": 1, "vocab": 300, "exam": 1, "questions": 1, "warmup": 0, "seed": 0, "checkpoint": 0,
     "decay": 0, "prompt_weight": 0, "cooldown": 0, "width": 2, "layers": 1, "heads": 1, "inner": 1, "context": 2,
 }  # fmt: skip
+MOST = {
+    "batch": 1 << 22, "vocab": 1 << 17, "questions": 10_000, "layers": 256, "heads": 256, "width": 1 << 14,
+    "inner": 1 << 16, "context": 1 << 17,
+}  # fmt: skip
+WEIGHTS = 1 << 30  # of a model, at most: this loop is for small ones
 ABOVE_0 = ("matrix_lr", "lr", "clip", "eps", "theta")
+KINDS = {int: "a whole number", float: "a number", str: "a text", tuple: "a list"}  # as TOML has them; else a table
 PLACES = (Path(__file__).with_name("recipes"), Path(__file__).parents[3] / "recipes")  # installed, and in a checkout
 
 
@@ -70,6 +76,12 @@ class Recipe:
         for name, least in LEAST.items():
             if values[name] < least:
                 raise OptionError(f"{name} is {values[name]}; it must be at least {least}")
+        for name, most in MOST.items():
+            if values[name] > most:
+                raise OptionError(f"{name} is {values[name]}; it must be at most {most}")
+        weights = self.vocab * shape.width + shape.layers * shape.width * (4 * shape.width + 3 * shape.inner)
+        if weights > WEIGHTS:
+            raise OptionError(f"the model has about {weights:,} weights; it must have at most {WEIGHTS:,}")
         for name in ABOVE_0:
             if values[name] <= 0:
                 raise OptionError(f"{name} is {values[name]}; it must be above 0")
@@ -176,5 +188,5 @@ def _valued(kind: Any, value: Any, where: str) -> Any:
         return float(value) if isinstance(value, float) or abs(value) < 1 << 1000 else math.inf
     if kind is Any or type(value) is kind:
         return value
-    wanted = " or ".join(map(str, parts)) if origin is Literal else getattr(kind, "__name__", str(kind))
+    wanted = " or ".join(map(str, parts)) if origin is Literal else KINDS.get(origin or kind, "a table")
     raise OptionError(f"{where}: {str(value)[:60]!r} must be {wanted}")

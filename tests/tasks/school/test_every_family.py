@@ -177,3 +177,43 @@ def test_an_answer_may_be_written_in_other_ways(name: str, form: str) -> None:
         answer = family.answer(item.facts)
         if family.accepted(item.facts):
             assert graded(family, item.facts, " ".join(answer) if form == "spaced" else form.format(answer)) == 1.0
+
+
+@pytest.mark.parametrize("name", ["sums", "story", "letter_count"])
+def test_a_number_must_be_worked_out(name: str) -> None:
+    family = FAMILIES[name]
+    for item in some(family, 3):
+        right = family.answer(item.facts)
+        for written in (right, f"{right}.", f"**{right}**", f"{right} of them", f"{right}.0", f"${right}$"):
+            assert graded(family, item.facts, written) == 1.0
+        for wrong in (
+            f"{right} + 0",
+            f"{right}-0",
+            f"1 * {right}",
+            f"2*{right}/2",
+            f"({right} + 1) - 1",
+        ):
+            assert graded(family, item.facts, wrong) in (0.0, None)
+
+
+def test_the_question_of_a_sum_is_not_its_answer() -> None:
+    for item in some(FAMILIES["sums"], 20):
+        signs = "".join(re.findall(r"[\d+ -]", item.question)).strip(" -")
+        assert graded(FAMILIES["sums"], item.facts, signs) == 0.0
+
+
+def test_shortcuts_of_swaps_and_open_are_what_they_say() -> None:
+    swaps, wishes = FAMILIES["swaps"], FAMILIES["open"]
+    hits = [[swaps.shortcut(drawn(swaps, grade, "test", 0, i).facts) for i in range(100)] for grade in GRADES]
+    assert all(hits[0]) and 35 < sum(hits[1]) < 65 and sum(hits[4]) < 35
+    for item in some(wishes):
+        wish = item.facts
+        words = [wish.first, *(word for word in wish.words if word not in (wish.first, wish.last))]
+        words = [word for word in words if word] + ["so"] * ((wish.length or 0) - len(words) - 2)
+        words += ["so"] * max(0, (wish.length or 0) - len([w for w in words if w]) - (wish.last is not None))
+        words += [wish.last] if wish.last else []
+        text = " ".join(words)
+        assert wishes.shortcut(wish) and wishes.fits(wish, text[0].upper() + text[1:] + "."), (wish, text)
+    assert not any(
+        family.shortcut(item.facts) for family in (FAMILIES["sums"], FAMILIES["order"]) for item in some(family, 3)
+    )

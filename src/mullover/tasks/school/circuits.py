@@ -63,7 +63,7 @@ class Circuits(Family[Circuit]):
         return "".join(bits[i] for i in facts.asked)
 
     def accepted(self, facts: Circuit) -> tuple[str, ...]:
-        return (" ".join(self.answer(facts)),)
+        return tuple(sign.join(self.answer(facts)) for sign in (" ", ", ", ","))
 
     def guess(self, facts: Circuit) -> float:
         """By saying the commonest values, as counted over 8,000 problems of each grade."""

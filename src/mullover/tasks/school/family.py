@@ -1,5 +1,6 @@
 """What a family of school problems is: problems that are drawn, asked, worked out step by step, and graded."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,15 +10,17 @@ from random import Random
 from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from mullover.errors import OptionError
-from mullover.scorers.exact import exact
+from mullover.scorers.exact import SHOWN, exact, stated
 from mullover.tasks.kinds import spec
 from mullover.tasks.problem import Problem
-from mullover.types import Kind, Scorer
+from mullover.types import AnswerSpec, Candidate, Kind, Prompt, Score, Scorer
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 GRADES = (1, 2, 3, 4, 5)
 TENTHS: tuple[Split, ...] = ("test", "dev")  # a tenth of all contents each; the rest is for training
+
+NUMERAL = re.compile(r"[+-]?\d[\d, ]*(?:\.\d*)?|[A-Za-z][A-Za-z, -]*")  # in digits or words; no sum of numbers
 
 F = TypeVar("F")
 
@@ -99,13 +102,32 @@ class Family(ABC, Generic[F]):
         content = self.content(facts)
         return "test" if content in self.held else split_of(f"{self.space or self.name}:{content}")
 
+    def shortcut(self, facts: F) -> bool:
+        """Is the answer right that a rule gives which reads the question without working it out? No rule: False."""
+        return False
+
     def fits(self, facts: F, answer: str) -> bool:
         """Is this answer, of a chain with a slip, right all the same? By its text, unless many are."""
         return answer == self.answer(facts)
 
     def scorer(self, facts: F) -> Scorer:
-        """Who grades: the answer's value, unless a family has a rule."""
-        return exact((self.answer(facts), *self.accepted(facts)), spec(self.kind))
+        """Who grades: the answer's value, unless a family has a rule. A number must be worked out."""
+        found = exact((self.answer(facts), *self.accepted(facts)), spec(self.kind))
+        return plain_number(found, spec(self.kind)) if self.kind == "number" else found
+
+
+def plain_number(scorer: Scorer, expects: AnswerSpec) -> Scorer:
+    """0 for an answer that is no number by itself: the question's own expression would have the right value."""
+
+    async def score(prompt: Prompt, candidates: Sequence[Candidate]) -> list[Score]:
+        scores = await scorer(prompt, candidates)
+        values = [stated(prompt, candidate, expects) for candidate in candidates]
+        return [
+            old if value is None or NUMERAL.fullmatch(value.strip()) else Score(0.0, why=f"no number: {value[:SHOWN]}")
+            for old, value in zip(scores, values, strict=True)
+        ]
+
+    return score
 
 
 def split_of(text: str) -> Split:
@@ -145,9 +167,10 @@ def different(
 
 
 def problem(item: Drawn[Any], id: str) -> Problem:
-    """As tasks hold it: the grade and the chance of a guess are told, the facts stay for the grader."""
+    """As tasks hold it: the grade and what blind answers get are told, the facts stay for the grader."""
     family = item.family
-    told = {"family": family.name, "grade": item.grade, "guess": family.guess(item.facts), "facts": item.facts}
+    blind = {"guess": family.guess(item.facts), "shortcut": family.shortcut(item.facts)}
+    told = {"family": family.name, "grade": item.grade, **blind, "facts": item.facts}
     expects = spec(family.kind, instruction=family.instruction)
     return Problem(id, item.question, family.answer(item.facts), expects, family.accepted(item.facts), told)
 
