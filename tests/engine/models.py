@@ -9,6 +9,7 @@ import torch
 import transformers
 from torch import Tensor
 
+from mullover.engine.cost import Cost, Look
 from mullover.engine.engine import BLOCK, Engine
 from mullover.engine.hugging import HuggingFace
 from mullover.engine.reads import Reader
@@ -103,7 +104,7 @@ class Table:
 
     device = torch.device("cpu")
     context = 512
-    parameters = 10
+    cost = Cost(body=7, head=3, looks=(Look(2), Look(1, window=10)))
     slot_bytes = 1
 
     def __init__(self, rows: Tensor, before: Callable[[Any], None] | None = None) -> None:

@@ -169,7 +169,10 @@ class TestComputedOnce:
         first, second = run(engine, [ask(prompt, 2, max_tokens=4)])[0]
         assert (first.usage.prompt_tokens, first.usage.cached_tokens, first.usage.completion_tokens) == (50, 0, 4)
         assert (second.usage.prompt_tokens, second.usage.cached_tokens, second.usage.completion_tokens) == (0, 50, 4)
-        assert first.usage.flops == 2 * 10 * (50 + 3)
+        # 50 + 3 tokens, logits after 4 of them; each looks at itself and all before it, in some layers at 10 at most
+        looked, near = 53 * 54 / 2, 10 * 11 / 2 + 43 * 10
+        assert first.usage.flops == 2 * 7 * 53 + 2 * 3 * 4 + 2 * looked + near
+        assert second.usage.flops == 2 * 7 * 3 + 2 * 3 * 3 + 2 * (51 + 52 + 53) + 3 * 10
         longer = run(engine, [ask([*prompt, *first.ids], max_tokens=2)])[0][0]
         assert (longer.usage.prompt_tokens, longer.usage.cached_tokens) == (1, 53)
 

@@ -60,7 +60,9 @@ def test_a_vote_of_two_answers_is_the_hypergeometric_law() -> None:
     curve = majority_curves(groups, groups == 0)[0]
     for k in (1, 2, 5, 41, 100):
         law = [math.comb(c, j) * math.comb(n - c, k - j) / math.comb(n, k) for j in range(k + 1)]
-        assert curve[k - 1] == pytest.approx(sum(p for j, p in enumerate(law) if 2 * j > k) + law[k // 2] / 2 * (k % 2 == 0))
+        assert curve[k - 1] == pytest.approx(
+            sum(p for j, p in enumerate(law) if 2 * j > k) + law[k // 2] / 2 * (k % 2 == 0)
+        )
 
 
 def test_drawn_votes_agree_with_the_exact_ones_within_their_error() -> None:

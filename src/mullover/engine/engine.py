@@ -161,7 +161,7 @@ class Engine:
         logits = output.logits if which == [*range(len(output.logits))] else output.logits[which]
         live = [one for one, _ in work.grown]
         for one, drawn in zip(live, draw(logits, live, self.vocabulary), strict=True):
-            event = one.failed(drawn.error) if drawn.error else one.grow(drawn, self.vocabulary, self.runner.parameters)
+            event = one.failed(drawn.error) if drawn.error else one.grow(drawn, self.vocabulary, self.runner.cost)
             events.setdefault(one.request, []).append(event)
             if drawn.broken:
                 self._broken(one)

@@ -4,6 +4,7 @@
 ones, so that nothing is stored twice and new weights reach both.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
+from mullover.engine.cost import Look
 from mullover.engine.groups import Grouper
 from mullover.engine.hugging import HuggingFace
 from mullover.engine.kernels import Kernels
@@ -70,13 +72,15 @@ class Fused(HuggingFace):
     def _attend_here(self) -> None:
         """Its modules are never run, only their weights read."""
 
-    def _probe(self) -> list[tuple[int, int]]:
+    def _probe(self) -> tuple[list[tuple[int, int]], tuple[Look, ...]]:
         config, head = self.model.config, self.model.lm_head.weight
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         turned = self.model.model.rotary_emb(head[:0], torch.zeros((1, 1), dtype=torch.long, device=self.device))
         if turned[0].shape[-1] != size:
             raise ValueError(f"positions turn {turned[0].shape[-1]} numbers of a head of {size}")
-        return [(config.num_key_value_heads, size)] * config.num_hidden_layers
+        windows = Counter(_window(layer.self_attn) for layer in self.model.model.layers)
+        looks = tuple([Look(4 * config.num_attention_heads * size * many, window) for window, many in windows.items()])
+        return [(config.num_key_value_heads, size)] * config.num_hidden_layers, looks
 
     def _lay_out(self) -> None:
         cache, layers, config = self.cache, self._layers_joined, self.model.config
@@ -162,9 +166,6 @@ def _layer(layer: Any) -> Layer:
     qkv = _joined(attention.q_proj, attention.k_proj, attention.v_proj)
     gate_up = _joined(mlp.gate_proj, mlp.up_proj)
     norms = (attention.q_norm.weight, attention.k_norm.weight) if hasattr(attention, "q_norm") else None
-    window = getattr(attention, "sliding_window", None)
-    if attention.config.model_type == "mistral":
-        window = attention.config.sliding_window
     return Layer(
         layer.input_layernorm.weight,
         qkv,
@@ -173,8 +174,15 @@ def _layer(layer: Any) -> Layer:
         layer.post_attention_layernorm.weight,
         gate_up,
         Linear(mlp.down_proj.weight.data, mlp.down_proj.bias),
-        window,
+        _window(attention),
     )
+
+
+def _window(attention: Any) -> int | None:
+    """Tokens that a token sees, itself among them; None: all before it."""
+    of_all = attention.config.model_type == "mistral"
+    window: int | None = attention.config.sliding_window if of_all else getattr(attention, "sliding_window", None)
+    return window
 
 
 def _joined(*linears: Any) -> Linear:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mullover.engine.attention import NAME, Cache, attention
+from mullover.engine.cost import Cost, Look
 from mullover.engine.groups import Grouper
 from mullover.engine.plan import Plan
 from mullover.engine.reads import Reader
@@ -30,14 +31,14 @@ class HuggingFace:
         head = model.get_output_embeddings()
         self.vocabulary = int(head.weight.shape[0])
         embedded = {id(model.get_input_embeddings().weight), id(getattr(model.base_model, "wpe", None))}
-        self.parameters = sum(p.numel() for p in model.parameters() if id(p) not in embedded)
-        if head.weight is model.get_input_embeddings().weight:
-            self.parameters += head.weight.numel()
+        embedded.add(id(head.weight))
+        body = sum(p.numel() for p in model.parameters() if id(p) not in embedded)
         self.cache: Cache | None = None
         self._hidden: Tensor | None = None
         head.register_forward_pre_hook(self._catch)
         self._layers = [m for m in model.modules() if hasattr(m, "layer_idx") and _attends(m)]
-        self._shapes = self._probe()
+        self._shapes, looks = self._probe()
+        self.cost = Cost(body, head.weight.numel(), looks)
         width = torch.finfo(model.dtype).bits // 8
         self.slot_bytes = sum(2 * heads * size for heads, size in self._shapes) * width
 
@@ -90,20 +91,23 @@ class HuggingFace:
     def _catch(self, _: Any, args: tuple[Any, ...]) -> None:
         self._hidden = args[0]
 
-    def _probe(self) -> list[tuple[int, int]]:
-        """Heads and width of keys and values, by layer, from one pass over one token."""
+    def _probe(self) -> tuple[list[tuple[int, int]], tuple[Look, ...]]:
+        """Heads and width of keys and values, by layer, and what looking costs, from one pass over one token."""
         shapes = dict[int, tuple[int, int]]()
+        looks = dict[int | None, int]()
 
         class Probe:
-            def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, *_: Any) -> Tensor:
-                shapes[layer] = (k.shape[1], k.shape[2])
+            def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> Tensor:
+                shapes[layer], window = (k.shape[1], k.shape[2]), rest[-1]
+                looks[window] = looks.get(window, 0) + 4 * q.shape[1] * q.shape[2]
                 return v.repeat_interleave(q.shape[1] // k.shape[1], 1)
 
         self._give(Probe())
         token = torch.zeros((1, 1), dtype=torch.long, device=self.device)
         with torch.inference_mode():
             self.model(input_ids=token, position_ids=token, use_cache=False)
-        return [shapes[layer] for layer in sorted(shapes)]
+        told = tuple([Look(operations, window) for window, operations in looks.items()])
+        return [shapes[layer] for layer in sorted(shapes)], told
 
 
 def _attends(module: Any) -> bool:

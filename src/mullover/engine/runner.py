@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from mullover.engine.cost import Cost
 from mullover.engine.groups import Grouper
 from mullover.engine.plan import Plan
 from mullover.engine.reads import Reader
@@ -24,7 +25,7 @@ class Runner(Protocol):
     device: torch.device
     vocabulary: int  # logits a token has
     context: int  # tokens a sequence may have
-    parameters: int  # that a token is multiplied with: 2 floating-point operations each
+    cost: Cost
     slot_bytes: int  # of the state that one token leaves behind
 
     def allocate(self, blocks: int, size: int) -> Reader | Grouper:

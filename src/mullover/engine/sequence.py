@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
+from mullover.engine.cost import Cost
 from mullover.engine.request import Request
 from mullover.engine.rules import RuleState
 from mullover.engine.text import Spoken, Vocabulary
@@ -88,9 +89,10 @@ class Live:
         """Tokens that need not be looked from if they are cached."""
         return len(self.request.ids) - 1 if self.request.texts else len(self.tokens)
 
-    def grow(self, drawn: Drawn, vocabulary: Vocabulary, parameters: int) -> Event:
+    def grow(self, drawn: Drawn, vocabulary: Vocabulary, price: Cost) -> Event:
         """A token was drawn: what it says, what it cost, and whether it was the last."""
         request, inside, reasoned = self.request, self.spoken.inside, self.spoken.reasoning
+        seen = len(self.tokens)
         self._note(drawn)
         end = drawn.token in vocabulary.ends
         new = self.spoken.say(drawn.token, end)
@@ -107,7 +109,7 @@ class Live:
             finish = "length"
         if finish is not None and not end:
             new += self.spoken.finish()
-        cost = self._cost(self.spoken.reasoning - reasoned, parameters)
+        cost = self._cost(self.spoken.reasoning - reasoned, price, seen)
         if cost.prompt_tokens or cost.cached_tokens:
             self.prompt += cost.prompt_tokens
             self.cached += cost.cached_tokens
@@ -127,23 +129,25 @@ class Live:
                 at = self.request.names.index(self.request.sampling.halt.signal)
                 self.totals.append(self.totals[-1] + drawn.signals[at])
 
-    def _cost(self, reasoning: int, parameters: int) -> Usage:
-        """Of the token just drawn; the first pays for the prompt too, and one after a delay for what came again."""
+    def _cost(self, reasoning: int, price: Cost, seen: int) -> Usage:
+        """Of the token just drawn after `seen` others; the first pays for the prompt too, and one after a delay for
+        what came again."""
         prompt = cached = 0
         if len(self.ids) == 1:
             prompt = self.computed
             cached = max(0, len(self.request.ids) - prompt)
         elif self.again:
             prompt = max(0, self.computed - 1)
+        start = seen - (prompt + (len(self.ids) > 1))
         self.computed, self.again = 0, False
         if not (prompt or cached or reasoning):
-            return _one(parameters)
+            return _one(price, start)
         return Usage(
             prompt_tokens=prompt,
             cached_tokens=cached,
             completion_tokens=1,
             reasoning_tokens=reasoning,
-            flops=2.0 * parameters * (prompt + (len(self.ids) > 1)),
+            flops=price.of(start, seen),
         )
 
     def failed(self, error: str) -> Event:
@@ -188,6 +192,6 @@ class Live:
         return mean < halt.below
 
 
-@lru_cache(maxsize=8)
-def _one(parameters: int) -> Usage:
-    return Usage(completion_tokens=1, flops=2.0 * parameters)
+@lru_cache(maxsize=1 << 15)
+def _one(price: Cost, at: int) -> Usage:
+    return Usage(completion_tokens=1, flops=price.of(at, at + 1))

@@ -90,7 +90,9 @@ def majority_curves(groups: Ints, right: Bools) -> Floats:
     return curves
 
 
-def drawn_curves(groups: Ints, right: Bools, weights: Floats | None, orders: int, seed: int = 0) -> tuple[Floats, Floats]:
+def drawn_curves(
+    groups: Ints, right: Bools, weights: Floats | None, orders: int, seed: int = 0
+) -> tuple[Floats, Floats]:
     """The vote over the first k of `orders` random orders of each pool: weighted@k, or maj@k without weights.
 
     Args:

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 RESAMPLES = 1000
 CHUNK = 1 << 24  # counts held at a time, 8 bytes each
@@ -40,7 +41,8 @@ def resampled(
     Raises:
         ValueError: no problems.
 
-    Source: Efron 1979, doi:10.1214/aos/1176344552; clusters: Field and Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x.
+    Source: Efron 1979, doi:10.1214/aos/1176344552; of clusters: Field and Welsh 2007,
+    doi:10.1111/j.1467-9868.2007.00593.x.
     """
     values = np.asarray(values, float)
     if not len(values):
