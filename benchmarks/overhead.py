@@ -110,7 +110,7 @@ def parts(n: int, count: int) -> dict[str, float]:
     async def grade() -> None:
         problem, result = last[0]
         for _ in range(count):
-            await graded(grader(problem), problem, result.answer, "")
+            await graded(grader(problem), problem, result, "")
 
     def encoded() -> None:
         problem, result = last[0]

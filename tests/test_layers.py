@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 FOREIGN = {
     "store": {"orjson"},
+    "evaluate": {"orjson", "numpy", "matplotlib", "jinja2"},
     "tasks": {"orjson", "datasets"},
     "engine": {"torch", "transformers"},
     "bench": {"torch", "transformers"},

@@ -1,6 +1,7 @@
 """Run one strategy on one prompt: reproducible seeds, a hard budget, a full record."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import aclosing, nullcontext
@@ -15,7 +16,15 @@ from mullover.prompts import Style
 from mullover.types import NOTHING, Answer, Model, Prompt, Role, Sample, Sampling, Strategy, Usage
 from mullover.wrappers import Budgeted, Cached, Call, Judged, Recorder, Retrying, Seeded
 
-__all__ = ["Budget", "Call", "Run", "as_model", "prepared", "run", "run_prepared"]
+__all__ = ["Budget", "Call", "Mark", "Run", "as_model", "prepared", "run", "run_prepared"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The answer became this one when so much was spent."""
+
+    value: str | None
+    spent: Usage  # by all calls until then, those in flight too; `seconds` since the run began
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,7 @@ class Run:
     answer: Answer
     calls: tuple[Call, ...]  # in the order they ended
     oracle: bool = False  # a scorer that knew the truth was used for choosing
+    trail: tuple[Mark, ...] = ()  # one for each change of the answer, the first one too
 
     @property
     def usage(self) -> dict[Role, Usage]:
@@ -54,6 +64,8 @@ class _Around:
     live: dict[int, Callable[[], Call]] = field(default_factory=dict)  # calls that have not ended
     seen: Counter[str] = field(default_factory=Counter)
     oracle: bool = False
+    began: float = field(default_factory=time.perf_counter)
+    trail: list[Mark] = field(default_factory=list)
 
     def model(self, model: Model) -> Model:
         return Seeded(self.costed(model), self.seed, self.seen)
@@ -95,7 +107,16 @@ class _Around:
 
     def run(self, answer: Answer) -> Run:
         """With the calls that a strategy left open, as far as they went."""
-        return Run(answer, (*self.calls, *[call() for call in self.live.values()]), self.oracle)
+        return Run(answer, self._all_calls(), self.oracle, tuple(self.trail))
+
+    def heard(self, answer: Answer) -> None:
+        """Note what a new answer had cost; one that says the same again is the same answer."""
+        if not self.trail or self.trail[-1].value != answer.value:
+            spent = sum([call.usage for call in self._all_calls()], NOTHING)
+            self.trail.append(Mark(answer.value, replace(spent, seconds=time.perf_counter() - self.began)))
+
+    def _all_calls(self) -> tuple[Call, ...]:
+        return (*self.calls, *[call() for call in self.live.values()])
 
     def options(self, strategy: Strategy, options: Mapping[str, Any]) -> dict[str, Any]:
         judges = scorers(strategy)
@@ -166,6 +187,7 @@ async def run_prepared(
             async for answer in answers:
                 if not isinstance(answer, Answer):
                     raise OptionError(f"{strategy.__name__} yields {type(answer).__name__}; a strategy yields Answers")
+                around.heard(answer)
                 if watch is not None:
                     watch(answer)
         if around.meter.refused:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mullover.errors import StoreError
-from mullover.running import Run
+from mullover.running import Mark, Run
 from mullover.store import Done, canonical, decode, encode
 from mullover.types import (
     NOTHING,
@@ -117,7 +117,8 @@ def runs(draw: st.DrawFn) -> Run:
         candidates.append(candidate)
     text = draw(st.text() | (st.sampled_from([s.text for s in there]) if there else st.just("")))
     value, why, complete = draw(st.none() | st.text()), draw(st.text(max_size=3)), draw(st.booleans())
-    return Run(Answer(value, text, tuple(candidates), why, complete), asked, draw(st.booleans()))
+    trail = draw(st.lists(st.builds(Mark, st.none() | st.text(max_size=3), usages), max_size=3))
+    return Run(Answer(value, text, tuple(candidates), why, complete), asked, draw(st.booleans()), tuple(trail))
 
 
 def written(run: Run, **more: Any) -> bytes:
@@ -272,7 +273,8 @@ def test_what_is_no_record_is_refused(line: bytes) -> None:
 
 
 KNOWN = {
-    Run: "answer calls oracle",
+    Run: "answer calls oracle trail",
+    Mark: "value spent",
     Answer: "value text candidates why complete",
     Candidate: "text parents kind status score numbers sample value",
     Score: "value steps why usage",

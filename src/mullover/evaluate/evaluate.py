@@ -9,6 +9,7 @@ from typing import Any
 
 from mullover import __version__
 from mullover.aio import together
+from mullover.answers import key, merge
 from mullover.errors import ModelError, OptionError
 from mullover.evaluate.identity import contents, name_of
 from mullover.evaluate.metrics import pass_curve, wilson
@@ -16,7 +17,7 @@ from mullover.running import Budget, Run, prepared, run_prepared
 from mullover.scorers.oracle import Oracle
 from mullover.store import Done, RunStore, default_folder, encode
 from mullover.tasks import Problem, Task
-from mullover.types import NOTHING, Answer, Candidate, Model, Role, Scorer, Strategy, Usage
+from mullover.types import NOTHING, Answer, AnswerSpec, Candidate, Model, Role, Scorer, Strategy, Usage
 
 
 @dataclass(frozen=True)
@@ -208,32 +209,61 @@ async def answered(plan: Plan, problem: Problem, arguments: Mapping[str, Any]) -
     except ModelError as failure:
         error = str(failure)
         result = failure.run if isinstance(failure.run, Run) else Run(Answer(None, complete=False, why=error), ())
-    correct, grades = await graded(grade, problem, result.answer, plan.system)
+    verdicts = await graded(grade, problem, result, plan.system)
     seconds = time.perf_counter() - started
     line = encode(
         problem.id,
         result,
         gold=problem.answer,
-        correct=correct,
-        grades=grades,
+        correct=verdicts.answer,
+        grades=verdicts.samples,
+        groups=verdicts.groups,
+        marks=verdicts.trail,
         seconds=seconds,
         started=began,
         error=error,
     )
-    return line, Done.of(problem.id, result, correct, grades, seconds=seconds, error=error)
+    return line, Done.of(problem.id, result, verdicts.answer, verdicts.samples, seconds=seconds, error=error)
 
 
-async def graded(
-    scorer: Scorer, problem: Problem, answer: Answer, system: str
-) -> tuple[bool | None, tuple[bool | None, ...]]:
-    """Is the answer right, and is each candidate that is a whole sample? None: it states no answer."""
-    whole = [c.value for c in answer.candidates if c.kind == "sample" and c.sample is not None]
-    stated = list(dict.fromkeys(value for value in (answer.value, *whole) if value is not None))
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What is right of a run; None: it states no answer, or could not be judged."""
+
+    answer: bool | None
+    samples: tuple[bool | None, ...]  # of each candidate that is a whole sample
+    groups: tuple[int | None, ...]  # of the same: which of the different answers it states, from 0 as first seen
+    trail: tuple[bool | None, ...]  # of each answer the run had on its way
+
+
+async def graded(scorer: Scorer, problem: Problem, run: Run, system: str) -> Verdicts:
+    """Each different answer is judged once, and told apart from the others once."""
+    whole = [c.value for c in run.answer.candidates if c.kind == "sample" and c.sample is not None]
+    held = (run.answer.value, *whole, *[mark.value for mark in run.trail])
+    stated = list(dict.fromkeys(value for value in held if value is not None))
     scores = await scorer(problem.prompt(system), [Candidate(value, value=value) for value in stated]) if stated else []
     right: dict[str | None, bool | None] = {
         value: None if score.value is None else score.value >= 1 for value, score in zip(stated, scores, strict=True)
     }
-    return right.get(answer.value), tuple([right.get(value) for value in whole])
+    groups = await told_apart([value for value in dict.fromkeys(whole) if value is not None], problem.expects)
+    return Verdicts(
+        right.get(run.answer.value),
+        tuple([right.get(value) for value in whole]),
+        tuple([None if value is None else groups[value] for value in whole]),
+        tuple([right.get(mark.value) for mark in run.trail]),
+    )
+
+
+async def told_apart(values: Sequence[str], expects: AnswerSpec) -> dict[str, int]:
+    """A number for each; equal answers have the same, in the order of the first of them."""
+    first: dict[str, str] = {}
+    for value in values:
+        first.setdefault(key(value, expects), value)
+    heads = list(first)
+    joins = await merge([first[head] for head in heads], expects)
+    numbers: dict[int, int] = {}
+    number = {head: numbers.setdefault(to, len(numbers)) for head, to in zip(heads, joins, strict=True)}
+    return {value: number[key(value, expects)] for value in values}
 
 
 def _with_truth(value: Any, task: Task, problem: Problem) -> Any:

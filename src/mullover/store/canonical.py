@@ -14,6 +14,7 @@ def canonical(line: bytes) -> bytes:
     """
     record = orjson.loads(line)
     record.pop("clock", None)
+    record.pop("trail", None)  # which answer came first, and what was spent by then, is a clock as well
     calls = record.get("calls", ())
     if "text_at" in record:
         call, sample = record.pop("text_at")

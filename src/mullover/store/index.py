@@ -17,10 +17,11 @@ from typing import Any
 
 from mullover.errors import StoreError
 from mullover.store import manifest as manifests
-from mullover.store.journal import NAME
+from mullover.store.journal import NAME, line_at
 from mullover.store.scan import Row, scan
+from mullover.store.sheets import sheet_of
 
-VERSION = 1
+VERSION = 2
 FILE = "index.sqlite"
 BATCH = 1000  # records in one transaction of a rebuild
 
@@ -34,6 +35,7 @@ CREATE TABLE problems (
     folder TEXT, id TEXT, offset INTEGER, length INTEGER, correct INTEGER, answer TEXT, tokens INTEGER, seconds REAL,
     error TEXT, PRIMARY KEY (folder, id)
 ) WITHOUT ROWID;
+CREATE TABLE sheets (folder TEXT, id TEXT, offset INTEGER, sheet BLOB, PRIMARY KEY (folder, id));
 """
 _TOTALS = """
 UPDATE runs SET (problems, judged, correct, failed, tokens, seconds) = (
@@ -206,6 +208,35 @@ class Index:
         row = self._db.execute(query, [str(folder), problem_id]).fetchone()
         return None if row is None else _problem(row)
 
+    def sheets(
+        self, folder: Path, tell: Callable[[int, int], object] = lambda done, many: None
+    ) -> Iterator[tuple[str, bytes]]:
+        """(id, sheet) of each problem of a run, in the file's order; those the index lacks are made and kept.
+
+        Args:
+            tell: hears how many of those that were lacking are made.
+
+        Raises:
+            StoreError: a record is damaged, or the file is another one than the index knows.
+        """
+        name = str(folder)
+        lacking = self._db.execute(
+            "SELECT id, offset, length FROM problems AS p WHERE folder = ? AND NOT EXISTS (SELECT 1 FROM sheets AS s "
+            "WHERE s.folder = p.folder AND s.id = p.id AND s.offset = p.offset) ORDER BY offset",
+            [name],
+        ).fetchall()
+        for start in range(0, len(lacking), BATCH):
+            part = lacking[start : start + BATCH]
+            made = [(name, id_, at, sheet_of(line_at(folder / NAME, at, length))) for id_, at, length in part]
+            with self._transaction():
+                self._db.executemany("INSERT OR REPLACE INTO sheets VALUES (?, ?, ?, ?)", made)
+            tell(start + len(part), len(lacking))
+        yield from self._db.execute(
+            "SELECT s.id, s.sheet FROM sheets AS s JOIN problems AS p USING (folder, id) WHERE s.folder = ? "
+            "AND s.offset = p.offset ORDER BY p.offset",
+            [name],
+        )
+
     def _prepare(self, check: bool) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
@@ -262,7 +293,7 @@ class Index:
         self._db.execute("UPDATE runs SET size = ?, problems = NULL WHERE folder = ?", [end, name])
 
     def _forget(self, folder: Path) -> None:
-        for table in ("problems", "runs"):
+        for table in ("sheets", "problems", "runs"):
             self._db.execute(f"DELETE FROM {table} WHERE folder = ?", [str(folder)])
 
     @contextlib.contextmanager

@@ -10,12 +10,13 @@ Every number of seconds is under `clock`, so that two runs can be compared witho
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from math import fsum
 from typing import Any
 
 import orjson
 
-from mullover.running import Run
+from mullover.running import Mark, Run
 from mullover.seeds import changed
 from mullover.store.plain import all_in_words, in_words, plain
 from mullover.types import NOTHING, Candidate, Force, Message, Prompt, Rule, Sample, Sampling, Score, Segment, Usage
@@ -33,6 +34,8 @@ def encode(
     gold: str | None,
     correct: bool | None,
     grades: Sequence[bool | None] | None,
+    groups: Sequence[int | None] | None = None,
+    marks: Sequence[bool | None] = (),
     seconds: float,
     started: float,
     error: str = "",
@@ -43,6 +46,9 @@ def encode(
         gold: the right answer, where there is one.
         correct: None where the answer could not be judged.
         grades: of each candidate that is a whole sample (`whole` of stored.py), in order; None: could not be judged.
+        groups: of the same candidates: which of the different answers it states, from 0 in the order of the samples;
+            None: it states none. Equal answers have equal numbers, so that nobody has to compare them again.
+        marks: was each answer on the run's trail right?
         seconds: from the problem's start to its end, on the wall clock.
         started: seconds since 1970.
         error: why the problem failed; such a record does not count as done.
@@ -81,7 +87,13 @@ def encode(
         record["candidates"] = [writer.candidate(candidate) for candidate in answer.candidates]
     if grades is not None:
         record["grades"] = grades
+    if groups is not None:
+        record["groups"] = groups
+    if run.trail:
+        record["trail"] = [_mark(mark, right) for mark, right in zip_longest(run.trail, marks[: len(run.trail)])]
     record["clock"] = {"started": started, "seconds": seconds}
+    if run.trail:
+        record["clock"]["trail"] = [mark.spent.seconds for mark in run.trail]
     if writer.seconds:
         record["clock"]["usages"] = writer.seconds
         record["clock"]["roles"] = {role: usage.seconds for role, usage in run.usage.items()}
@@ -273,6 +285,11 @@ def _rule(rule: Rule | Force) -> list[Any] | dict[str, Any]:
         return {"force": rule.text, "at": rule.at, "where": rule.where}
     limits = [rule.window, rule.before] if rule.window or rule.before else []
     return [rule.text, in_words(rule.bias), rule.where, *limits]
+
+
+def _mark(mark: Mark, right: bool | None) -> dict[str, Any]:
+    told = {"answer": mark.value, "right": right}
+    return {name: value for name, value in told.items() if value is not None} | {"usage": _counts(mark.spent)}
 
 
 def _counts(usage: Usage) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from mullover.errors import StoreError
-from mullover.running import Run
+from mullover.running import Mark, Run
 from mullover.store.records import VERSION
 from mullover.types import (
     NOTHING,
@@ -38,6 +38,8 @@ class Stored:
     gold: str | None = None
     correct: bool | None = None
     grades: tuple[bool | None, ...] | None = None  # of each candidate that is a whole sample
+    groups: tuple[int | None, ...] | None = None  # of the same: equal numbers are equal answers
+    marks: tuple[bool | None, ...] = ()  # of each answer on the run's trail
     error: str = ""
     seconds: float = 0.0
     started: float = 0.0  # since 1970
@@ -96,13 +98,20 @@ def _stored(record: dict[str, Any]) -> Stored:
         call, sample = record["text_at"]
         text = calls[call].samples[sample].text
     answer = Answer(record.get("answer"), text, candidates, record.get("why", ""), record.get("complete", True))
-    clock, grades = record.get("clock", {}), record.get("grades")
+    clock, grades, groups = record.get("clock", {}), record.get("grades"), record.get("groups")
+    trail = record.get("trail", ())
+    marks = [
+        Mark(row.get("answer"), Usage(**row["usage"], seconds=at))
+        for row, at in zip(trail, clock.get("trail", ()), strict=True)
+    ]
     return Stored(
         record["id"],
-        Run(answer, calls, record.get("oracle", False)),
+        Run(answer, calls, record.get("oracle", False), tuple(marks)),
         record.get("gold"),
         record.get("correct"),
         None if grades is None else tuple(grades),
+        None if groups is None else tuple(groups),
+        tuple([row.get("right") for row in trail]),
         record.get("error", ""),
         clock.get("seconds", 0.0),
         clock.get("started", 0.0),
