@@ -102,8 +102,7 @@ class Cached(Wrapper):
     async def stream(self, prompt: Prompt, n: int, sampling: Sampling) -> Events:
         if len(sampling.seeds) != n:
             raise OptionError("a cache needs one seed per sample; use it through `run`")
-        asked = request(prompt, sampling)
-        keys = [f"{seed}:{self.info.name}:{asked}" for seed in sampling.seeds]
+        keys = sample_keys(sampling.seeds, self.info.name, prompt, sampling)
         missing = [i for i in range(n) if keys[i] not in self.memory]
         for i in range(n):
             if i not in missing:
@@ -278,6 +277,12 @@ class Seeded(Wrapper):
         first = self.seen[asked]
         self.seen[asked] = first + n
         return self.model.stream(prompt, n, sampling.seeded(seeds(self.seed, asked, first, n), first))
+
+
+def sample_keys(seeds: Sequence[int], model: str, prompt: Prompt, sampling: Sampling) -> list[str]:
+    """Under which a cache holds samples: all that each depends on."""
+    asked = f"{model}:{request(prompt, sampling)}"
+    return [f"{seed}:{asked}" for seed in seeds]
 
 
 def request(prompt: Prompt, sampling: Sampling) -> str:

@@ -15,6 +15,7 @@ from mullover.errors import MulloverError, OptionError, StoreError
 HELP = {
     "ask": "Answer one question. The answer alone goes to stdout; progress and cost go to stderr.",
     "eval": "Answer every problem of a task, grade the answers, tell accuracy and cost. The same command resumes.",
+    "sample": "Draw a pool of chains of each problem; tell what votes and choices among any number of them give.",
     "strategies": "List the strategies: --long tells their options, needs and sources.",
     "tasks": "List the tasks, and whether their data is at hand.",
     "doctor": "Find out in at most 12 tiny calls what a server can do, and keep that for the other commands.",

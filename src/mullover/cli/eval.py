@@ -12,12 +12,13 @@ from typing import Any
 import typer
 
 from mullover.cli import say
-from mullover.cli.options import chosen, signed
+from mullover.cli.options import Chosen, chosen, signed
 from mullover.cli.output import clean, ledger, print_json
 from mullover.cli.progress import Progress, waited_for
 from mullover.errors import OptionError
 from mullover.evaluate.evaluate import Plan, Result, evaluate
-from mullover.tasks import load
+from mullover.tasks import Task, load
+from mullover.types import Model
 
 OWN = {
     "task": (str, typer.Option("--task", help="A name of `mull tasks`, or a problem file (JSONL)."), ...),
@@ -51,8 +52,18 @@ def run_eval(
     picked = chosen(given)
     model = waited_for(picked.model)
     problems = load(task, data=data, kind=picked.kind)  # type: ignore[arg-type]
-    plan = Plan(
-        task=problems,
+    plan = planned(picked, problems, model, limit=limit, concurrency=concurrency, command=tuple(words))
+    result = carried_out(plan, out, f"{task} {picked.name}", words)
+    if result is None:
+        return 1
+    show(result, json)
+    return verdict(result)
+
+
+def planned(picked: Chosen, task: Task, model: Model, **more: Any) -> Plan:
+    """What the flags say is to be evaluated."""
+    return Plan(
+        task=task,
         model=model,
         model_spec=picked.model or model.info.name,
         strategy=picked.strategy,
@@ -62,20 +73,26 @@ def run_eval(
         seed=picked.seed,
         budget=picked.budget,
         system=picked.system,
-        limit=limit,
-        concurrency=concurrency,
-        command=tuple(words),
+        **more,
     )
+
+
+def carried_out(plan: Plan, out: Path | None, what: str, words: Sequence[str]) -> Result | None:
+    """The result, with progress on the way; None if it was stopped: then it is told how to go on."""
     calm()
-    resume = " ".join(["mull", *map(quoted, words)])
-    with Progress(min(limit or len(problems.problems), len(problems.problems)), f"{task} {picked.name}") as progress:
+    many = len(plan.problems())
+    with Progress(many, what) as progress:
         try:
-            result = asyncio.run(evaluate(plan, out, progress.tell))
+            return asyncio.run(evaluate(plan, out, progress.tell))
         except KeyboardInterrupt:
             progress.close()
+            resume = " ".join(["mull", *map(quoted, words)])
             print(f"mull: stopped; what was finished is stored. To go on: {resume}", file=sys.stderr)
-            return 1
-    show(result, json)
+            return None
+
+
+def verdict(result: Result) -> int:
+    """The exit status: 1 where nothing could be asked."""
     if result.failed == result.problems and result.problems:
         say(f"no problem could be asked: {result.first_error}")
         return 1

@@ -65,10 +65,13 @@ class Chosen:
 
 
 def signed(
-    body: Callable[..., Any], words: Sequence[str], own: Mapping[str, tuple[Any, Any, Any]]
+    body: Callable[..., Any],
+    words: Sequence[str],
+    own: Mapping[str, tuple[Any, Any, Any]],
+    usual: str = DEFAULT_STRATEGY,
 ) -> Callable[..., Any]:
-    """`body` with a signature that holds its own flags, the common ones and the strategy's."""
-    name = said(words, "--strategy") or DEFAULT_STRATEGY
+    """`body` with a signature that holds its own flags, the common ones and the strategy's, `usual` unless named."""
+    name = said(words, "--strategy") or usual
     strategy = load(name)
     fields = {**own}
     for flag, (kind, text) in COMMON.items():

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mullover.types import Role, Usage
@@ -27,6 +27,13 @@ def _plain(value: Any) -> Any:
 def clean(text: str) -> str:
     """Model text for a terminal: no control characters but line ends and tabs."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def print_rows(rows: Sequence[Sequence[str]]) -> None:
+    """A table without lines: columns flush right, the first row their names."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(clean(cell).rjust(width) for cell, width in zip(row, widths, strict=True)))
 
 
 def ledger(total: Usage, by_role: Mapping[Role, Usage]) -> dict[str, Any]:

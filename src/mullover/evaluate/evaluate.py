@@ -13,11 +13,13 @@ from mullover.answers import key, merge
 from mullover.errors import ModelError, OptionError
 from mullover.evaluate.identity import contents, name_of
 from mullover.evaluate.metrics import pass_curve, wilson
+from mullover.evaluate.reuse import Drawn, model_of
 from mullover.running import Budget, Run, prepared, run_prepared
 from mullover.scorers.oracle import Oracle
 from mullover.store import Done, RunStore, default_folder, encode
+from mullover.store.manifest import identity
 from mullover.tasks import Problem, Task
-from mullover.types import NOTHING, Answer, AnswerSpec, Candidate, Model, Role, Scorer, Strategy, Usage
+from mullover.types import NOTHING, Answer, AnswerSpec, Candidate, Model, Role, Sample, Scorer, Strategy, Usage
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,12 @@ class Plan:
     limit: int | None = None
     concurrency: int = 16
     command: tuple[str, ...] = ()
+    reuse: tuple[Path, ...] = ()  # runs of the same model whose samples are taken where they fit
 
     def manifest(self) -> dict[str, Any]:
         """What determines the result, and beside it what does not."""
         budget = {"tokens": self.budget.tokens, "seconds": self.budget.seconds, "money": self.budget.money}
-        identity = {
+        decides = {
             "task": self.task.name,
             "task_sha256": self.task.sha256,
             "kind": sorted({problem.expects.kind for problem in self.task.problems}),
@@ -54,7 +57,13 @@ class Plan:
             "budget": {name: limit for name, limit in budget.items() if limit is not None},
             "system": self.system,
         }
-        return {"identity": identity, "command": list(self.command), "limit": self.limit, "version": __version__}
+        return {
+            "identity": decides,
+            "command": list(self.command),
+            "limit": self.limit,
+            "version": __version__,
+            **({"reuse": [str(folder) for folder in self.reuse]} if self.reuse else {}),
+        }
 
     def problems(self) -> Sequence[Problem]:
         return self.task.problems[: self.limit]
@@ -161,6 +170,7 @@ async def evaluate(
     manifest, problems = plan.manifest(), plan.problems()
     if len({problem.id for problem in problems}) < len(problems):
         raise OptionError(f"the task {plan.task.name} has two problems of one id; give each its own")
+    drawn = Drawn(plan.reuse, model_of(identity(manifest))) if plan.reuse else None
     store = RunStore.open(out or default_folder(manifest), manifest)
     result = Result(
         plan.task.name,
@@ -181,7 +191,7 @@ async def evaluate(
     async def worker() -> None:
         nonlocal tokens
         for problem in todo:
-            line, done = await answered(plan, problem, arguments)
+            line, done = await answered(plan, problem, arguments, None if drawn is None else drawn.of(problem.id))
             store.append(line, done)
             result.add(done)
             tokens += done.tokens
@@ -197,14 +207,22 @@ async def evaluate(
     return result
 
 
-async def answered(plan: Plan, problem: Problem, arguments: Mapping[str, Any]) -> tuple[bytes, Done]:
+async def answered(
+    plan: Plan, problem: Problem, arguments: Mapping[str, Any], cache: dict[str, Sample] | None = None
+) -> tuple[bytes, Done]:
     """One problem asked and graded: its record, and its line of the tally. A model's failure is a record too."""
     began, started = time.time(), time.perf_counter()
     options = {name: _with_truth(value, plan.task, problem) for name, value in arguments.items()}
     error, grade = "", plan.task.grade(problem)  # who cannot be graded is not asked
     try:
         result = await run_prepared(
-            plan.strategy, plan.model, problem.prompt(plan.system), options, seed=plan.seed, budget=plan.budget
+            plan.strategy,
+            plan.model,
+            problem.prompt(plan.system),
+            options,
+            seed=plan.seed,
+            budget=plan.budget,
+            cache=cache,
         )
     except ModelError as failure:
         error = str(failure)

@@ -35,7 +35,7 @@ class Pool:
     ended: Bools  # not cut by length
     scores: Floats | None  # of a scorer; NaN: could not be judged
     sure: Floats | None  # geometric mean of the tokens' probabilities; NaN: not known
-    prompt: Floats  # [problems] prompt tokens that were computed, once for all samples
+    prompt: Floats  # prompt tokens that were computed for it; mostly all of them for the first sample
 
     @property
     def n(self) -> int:
@@ -164,7 +164,8 @@ def _pool(sheets: Sequence[Mapping[str, Any]]) -> tuple[Pool | None, str]:
         rows = [[np.nan if v is None else v for v in sheet[name] or [None] * n] for sheet in sheets]
         return np.array(rows, float) if some else None
 
-    prompts = [float(sum(u.get("prompt_tokens", 0) for u in sheet["usage"].values())) for sheet in sheets]
+    prompt = column("prompt", 0)  # what no sample says is charged to the first
+    prompt[:, 0] += [sum(u.get("prompt_tokens", 0) for u in s["usage"].values()) for s in sheets] - prompt.sum(axis=1)
     return (
         Pool(
             column("groups", -1).astype(np.int64),
@@ -174,7 +175,7 @@ def _pool(sheets: Sequence[Mapping[str, Any]]) -> tuple[Pool | None, str]:
             np.array([sheet["ended"] for sheet in sheets], bool),
             known("scores"),
             known("sure"),
-            np.array(prompts),
+            prompt,
         ),
         "",
     )

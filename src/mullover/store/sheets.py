@@ -22,9 +22,10 @@ def sheet_of(line: bytes) -> bytes:
 
     `right`, `answered`, `complete`, `oracle`, `error` and `seconds` are the record's; `usage` is by role. Columns over
     its whole samples, in their order, None where nothing is known: `groups` (equal numbers are equal answers),
-    `rights`, `tokens` (generated), `thought` (those of them that are reasoning), `ended` (not cut by length), `scores`,
-    `sure` (the geometric mean of the tokens' probabilities). `trail` has a row for each change of the answer: whether
-    it is right, then tokens (computed prompt and generated), FLOPs, money and seconds spent by then.
+    `rights`, `tokens` (generated), `prompt` (computed tokens of it), `thought` (reasoning among the generated), `ended`
+    (not cut by length), `scores`, `sure` (the geometric mean of the tokens' probabilities). `trail` has a row for each
+    change of the answer: whether it is right, then tokens (computed prompt and generated), FLOPs, money and seconds
+    spent by then.
 
     Raises:
         StoreError: it is no record.
@@ -67,6 +68,7 @@ def _columns(record: Mapping[str, Any], whole: list[dict[str, Any]]) -> dict[str
     sure = [_sure(sample.get("logprobs")) for sample in samples]
     return {
         "tokens": [usage.get("completion_tokens", 0) for usage in usages],
+        "prompt": [usage.get("prompt_tokens", 0) for usage in usages],
         "thought": [usage.get("reasoning_tokens", 0) for usage in usages],
         "ended": [sample["finish"] in ("eos", "stop") for sample in samples],
         "scores": [float(value) if value is not None else None for value in scores] if any_known(scores) else None,
