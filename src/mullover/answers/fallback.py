@@ -13,6 +13,9 @@ READ = 20_000  # characters from the end
 NEAR = 500  # characters from the end where the text of a choice is taken for an answer
 ONE_LINE = 200  # a whole text up to this long may be its own answer
 _EQUALS = re.compile(r"[\s$\\)]*(?:=\s*-?\d[\d./]*)?[\s$\\).]*")
+_LITERAL = re.compile(
+    r"\s*(\[.*\]|\(.*\)|\{.*\}|(?:[brf]{0,2})(?:'.*'|\".*\")|-?[\d.]+(?:e[+-]?\d+)?|True|False|None|set\(\))\s*"
+)  # in one line
 LINES = 50  # from the end, in which an expression is sought
 
 _MATH = re.compile(
@@ -162,14 +165,18 @@ def last_list(text: str, spec: AnswerSpec) -> Span | None:
 
 
 def last_code(text: str, spec: AnswerSpec) -> Span | None:
-    """The last fenced block; one that is not closed runs to the end, since the fence may have been the stop string."""
+    """The last fenced block; one that is not closed runs to the end, since the fence may have been the stop string.
+
+    Without a fence, a text that is nothing but a value in one line, as a Python literal begins and ends.
+    """
     fences = [m.start() for m in re.finditer(r"```", text)]
     for i in range((len(fences) - 1) // 2 * 2, -1, -2):  # the opening ones
         opened = FENCE.match(text, fences[i])
         end = fences[i + 1] if i + 1 < len(fences) else len(text)
         if opened and text[opened.end() : end].strip():
             return opened.end(), end
-    return None
+    bare = _LITERAL.fullmatch(text) if not fences and len(text) <= READ else None
+    return bare.span(1) if bare else None
 
 
 def only_text(text: str, spec: AnswerSpec) -> Span | None:

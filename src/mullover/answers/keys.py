@@ -13,8 +13,10 @@ Pure and total: any str in, a str out, in microseconds; nothing is evaluated. De
 Ambiguous as written, and so read in one of two ways: 70,110 and 70 110 are a number, 70, 110 is two.
 """
 
+import ast
 import re
 import unicodedata
+import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
@@ -29,8 +31,13 @@ from mullover.types import AnswerSpec, Kind
 
 LONGEST = 2_000  # characters of an answer that is read as mathematics; longer ones are compared as text
 LONGEST_CODE = 100_000
+LONGEST_LITERAL = 20_000
+LITERALS = (
+    ast.Expression, ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.USub, ast.UAdd, ast.Load
+)  # fmt: skip
 NESTED = 20  # brackets within brackets of a list
 
+_LITERAL = re.compile(r"\s*(?:[\[({'\"\d.+-]|[brBR]{1,2}['\"]|True\b|False\b|None\b)")
 _LED = re.compile(r"(?P<n>[-+]?(?:\\frac\{\d+\}\{\d+\}|[\d.]+(?:/\d+)?))%?\s*[A-Za-z][^\d\\=+*<>|{}()\[\]]*")
 _SCALED = re.compile(r"([-−]?[\d.,]+(?: (?:hundred|thousand|million|billion|trillion)\b)+)(.*)", re.IGNORECASE)
 _RANGE = re.compile(
@@ -303,10 +310,24 @@ def _split(text: str) -> list[str]:
 
 
 def code_key(value: str, spec: AnswerSpec) -> str:
-    """Dedented, without a fence, trailing spaces and empty lines at either end."""
+    """Dedented, without a fence, trailing spaces and empty lines at either end; a literal as Python writes it."""
     fenced = _FENCED.fullmatch(value)
     lines = [line.rstrip() for line in (fenced[1] if fenced else value).expandtabs().splitlines()]
-    return dedent("\n".join(lines)).strip("\n")
+    text = dedent("\n".join(lines)).strip("\n")
+    return literal_key(text) or text
+
+
+def literal_key(text: str) -> str | None:
+    """`[1,2]` and `[1, 2]`, `"a"` and `'a'` are one; None for what is no literal. Parsed, never evaluated."""
+    if len(text) > LONGEST_LITERAL or not _LITERAL.match(text):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a backslash before a letter that needs none
+            tree = ast.parse(text.strip(), mode="eval")
+        return ast.unparse(tree) if all(isinstance(node, LITERALS) for node in ast.walk(tree)) else None
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 def expression_key(value: str, spec: AnswerSpec) -> str:
