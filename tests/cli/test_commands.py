@@ -17,6 +17,7 @@ SAID = {
     "b": ["ANSWER: 2", "hm?\n\nhm.", "no.\n\nno."],
     "c": ["ANSWER: 5"] * 3,
 }
+SCHOOL = Path(__file__).parents[2] / "examples" / "school.jsonl"
 KEYS = {"task", "model", "strategy", "problems", "correct", "accuracy", "ci95", "unanswered", "usage", "seconds", "run"}
 
 
@@ -274,3 +275,27 @@ def test_lists_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         code, out, _ = mull(capsys, *words, "--help")
         assert code == 0
         assert "Usage" in out
+
+
+def test_who_is_not_sure_enough_abstains(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["ask", "I have 3 apples, my dad has 2 more. How many have we?", "--model", "toy"]
+    vote = [*words, "--strategy", "self_consistency", "--n", "25"]
+    assert main([*vote, "--min-agreement", "0.6"]) == 0
+    assert capsys.readouterr().out == "8\n"
+    assert main([*vote, "--min-agreement", "0.7"]) == 1
+    out = capsys.readouterr()
+    assert out.out == "" and "abstained: 64% of the samples agree on 8" in out.err
+    assert main([*vote, "--min-agreement", "0.7", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["answer"] is None and told["abstained"] and told["leading"] == "8" and told["agreement"] == 0.64
+    assert main([*words, "--min-agreement", "0.7"]) == 2
+    assert "needs several samples" in capsys.readouterr().err
+
+
+def test_an_eval_tells_what_is_right_where_samples_agree(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["eval", "--task", str(SCHOOL), "--model", f"toy:{SCHOOL.with_name('school.toy.json')}", "--json"]
+    assert main([*words, "--strategy", "self_consistency", "--n", "25", "--min-agreement", "0.6"]) == 0
+    kept = json.loads(capsys.readouterr().out)["kept"]
+    assert 0 < kept["answers"] < 8 and kept["right"] <= kept["answers"]
+    assert main([*words, "--min-agreement", "0.6"]) == 2
+    assert "needs several samples" in capsys.readouterr().err

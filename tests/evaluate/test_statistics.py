@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from mullover.evaluate.statistics import holm, interval, mcnemar, resampled, two_sided, visible, wilson
+from mullover.evaluate.metrics import wilson
+from mullover.evaluate.statistics import holm, interval, mcnemar, resampled, two_sided, visible
 
 
 def test_wilson_is_statsmodels() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from mullover.answers import equal
 from mullover.api import as_prompt
 from mullover.cli import say
 from mullover.cli.options import Chosen, chosen, signed
@@ -15,10 +16,15 @@ from mullover.cli.output import clean, ledger, print_json
 from mullover.cli.progress import waited_for
 from mullover.errors import ModelError, OptionError
 from mullover.running import Run, run
-from mullover.types import Answer, Model, Prompt
+from mullover.types import Answer, AnswerSpec, Model, Prompt
 
 OWN = {
     "question": (str, typer.Argument(help="The question; - reads it from stdin."), ...),
+    "min_agreement": (
+        float | None,
+        typer.Option("--min-agreement", min=0, max=1, help="Abstain where fewer of the samples agree."),
+        None,
+    ),
     "json": (bool, typer.Option("--json", help="Print one JSON object."), False),
 }
 
@@ -27,7 +33,7 @@ def command(words: Sequence[str]) -> Callable[..., Any]:
     return signed(ask, words, OWN)
 
 
-def ask(words: Sequence[str], question: str, json: bool, **given: Any) -> int:
+def ask(words: Sequence[str], question: str, min_agreement: float | None, json: bool, **given: Any) -> int:
     """Answer, keep, print."""
     picked = chosen(given)
     prompt = as_prompt(asked(question), picked.kind or "text", picked.system)  # type: ignore[arg-type]
@@ -41,6 +47,9 @@ def ask(words: Sequence[str], question: str, json: bool, **given: Any) -> int:
     if error and result.answer.value is None:
         say(error)
         return 1
+    agreeing = None if min_agreement is None else agreement(result.answer, prompt.expects)
+    if agreeing is not None and agreeing < (min_agreement or 0.0) - 1e-12:
+        return abstained(result, agreeing, report(result, picked, model.info.name, seconds) if json else None)
     if json:
         print_json(report(result, picked, model.info.name, seconds))
     else:
@@ -50,6 +59,30 @@ def ask(words: Sequence[str], question: str, json: bool, **given: Any) -> int:
             say("no short answer was stated; this is the whole reply")
         print(cost_line(result, seconds), file=sys.stderr)
     return 1 if error else 0
+
+
+def agreement(answer: Answer, expects: AnswerSpec) -> float:
+    """The share of samples that state the answer.
+
+    Raises:
+        OptionError: there were not several samples.
+    """
+    samples = [c for c in answer.candidates if c.kind == "sample" and c.sample is not None]
+    if len(samples) < 2:
+        raise OptionError("--min-agreement needs several samples; take --strategy self_consistency")
+    agree = [
+        c for c in samples if None not in (c.value, answer.value) and equal(c.value or "", answer.value or "", expects)
+    ]
+    return len(agree) / len(samples)
+
+
+def abstained(result: Run, agreeing: float, shown: dict[str, Any] | None) -> int:
+    """No answer, and why."""
+    if shown is not None:
+        print_json({**shown, "answer": None, "abstained": True, "leading": result.answer.value, "agreement": agreeing})
+    else:
+        say(f"abstained: {agreeing:.0%} of the samples agree on {clean(str(result.answer.value))[:80]}")
+    return 1
 
 
 def asked(question: str) -> str:

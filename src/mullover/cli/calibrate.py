@@ -30,8 +30,8 @@ def calibrate(
 ) -> int:
     """Tell each confidence's error, and what abstaining by it would give."""
     from mullover.evaluate import calibration
+    from mullover.evaluate.metrics import wilson
     from mullover.evaluate.results import load
-    from mullover.evaluate.statistics import wilson
     from mullover.store.find import find_run
     from mullover.store.index import Index
 

@@ -17,6 +17,7 @@ from mullover.cli.output import clean, ledger, print_json
 from mullover.cli.progress import Progress, waited_for
 from mullover.errors import OptionError
 from mullover.evaluate.evaluate import Plan, Result, evaluate
+from mullover.evaluate.metrics import wilson
 from mullover.tasks import Task, load
 from mullover.types import Model
 
@@ -26,6 +27,11 @@ OWN = {
     "concurrency": (int, typer.Option("--concurrency", help="Problems at the same time."), 16),
     "out": (Path | None, typer.Option("--out", help="The run's folder; else one below MULLOVER_HOME/runs."), None),
     "data": (Path | None, typer.Option("--data", help="The folder of the tasks' data; else MULLOVER_DATA."), None),
+    "min_agreement": (
+        float | None,
+        typer.Option("--min-agreement", min=0, max=1, help="Tell also what is right where so many samples agree."),
+        None,
+    ),
     "json": (bool, typer.Option("--json", help="Print one JSON object."), False),
 }
 
@@ -41,6 +47,7 @@ def run_eval(
     concurrency: int,
     out: Path | None,
     data: Path | None,
+    min_agreement: float | None,
     json: bool,
     **given: Any,
 ) -> int:
@@ -56,8 +63,24 @@ def run_eval(
     result = carried_out(plan, out, f"{task} {picked.name}", words)
     if result is None:
         return 1
-    show(result, json)
+    show(result, json, None if min_agreement is None else kept(result, min_agreement))
     return verdict(result)
+
+
+def kept(result: Result, least: float) -> dict[str, Any]:
+    """What abstaining where fewer samples agree would give.
+
+    Raises:
+        OptionError: no problem has several samples.
+    """
+    from mullover.evaluate import calibration
+    from mullover.evaluate.results import load as loaded
+
+    found = calibration.signals(loaded(Path(result.run)))[0]
+    if found.name != "agreement":
+        raise OptionError("--min-agreement needs several samples a problem; take --strategy self_consistency")
+    answers, right = calibration.selected(found, least)
+    return {"min_agreement": least, "answers": answers, "right": right, "ci95": list(wilson(right, answers))}
 
 
 def planned(picked: Chosen, task: Task, model: Model, **more: Any) -> Plan:
@@ -117,8 +140,8 @@ def quoted(word: str) -> str:
     return f"$'{word.encode('unicode_escape').decode().replace(chr(39), chr(92) + chr(39))}'"
 
 
-def show(result: Result, json: bool) -> None:
-    shown = {**result.facts(), "usage": ledger(result.total, result.usage)}
+def show(result: Result, json: bool, kept: dict[str, Any] | None = None) -> None:
+    shown = {**result.facts(), "usage": ledger(result.total, result.usage)} | ({"kept": kept} if kept else {})
     if json:
         print_json(shown)
         return
@@ -136,6 +159,12 @@ def show(result: Result, json: bool) -> None:
             print(f"  pass@{k} {value:.1%}" + (" (the mean of all samples)" if k == 1 else " (some sample is right)"))
     if result.pass_at_why:
         print(f"  no pass@k: {result.pass_at_why}")
+    if kept:
+        right, answers, (low, high) = kept["right"], kept["answers"], kept["ci95"]
+        share = f", {right / answers:.1%} ({low:.1%} to {high:.1%})" if answers else ""
+        print(
+            f"  agreement >= {kept['min_agreement']:.0%}: {answers} of {result.problems} answered, {right} right{share}"
+        )
     unit = result.unit
     spent = f"{total.prompt_tokens} + {total.completion_tokens} {unit} (prompt + completion), {result.seconds:.1f} s"
     if total.money:

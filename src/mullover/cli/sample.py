@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mullover.evaluate.curves import Curve
     from mullover.evaluate.results import Pool
 
-OWN = EVAL | {
+OWN = {name: flag for name, flag in EVAL.items() if name != "min_agreement"} | {
     "csv": (Path | None, typer.Option("--csv", help="Write the curves for every number of samples there."), None),
     "grow": (Path | None, typer.Option("--grow", help="A smaller pool: its samples are not drawn again."), None),
 }

@@ -1,13 +1,15 @@
 """How far a confidence may be trusted: does what is said with 80 % turn out right in 80 %?"""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mullover.errors import OptionError
+from mullover.evaluate.metrics import wilson
 from mullover.evaluate.results import Bools, Floats, Results
-from mullover.evaluate.statistics import interval, resampled, wilson
+from mullover.evaluate.statistics import interval, resampled
 
 BINS = 10
 
@@ -40,15 +42,19 @@ class Bin:
 def signals(results: Results) -> list[Signal]:
     """What a run's samples tell of themselves: their agreement, their probability, a scorer's scores.
 
-    Agreement is that of the answer of most samples (a tie goes to the earliest), out of all samples, silent ones too.
+    The last two only where problems have equally many samples.
 
     Raises:
-        OptionError: the run has no samples to compare, or not equally many.
+        OptionError: the run has no samples to compare.
     """
-    pool = results.pool
+    pool, found = results.pool, []
+    if any(len(sheet.get("groups") or ()) > 1 for sheet in results.sheets):
+        found.append(agreement(results))
     if pool is None:
-        raise OptionError(f"no confidence to be told: {results.no_pool}")
-    found, samples = [agreement(results)] if pool.n > 1 else [], np.repeat(np.array(results.ids), pool.n).tolist()
+        if not found:
+            raise OptionError(f"no confidence to be told: {results.no_pool}")
+        return found
+    samples = np.repeat(np.array(results.ids), pool.n).tolist()
     for name, what, values in (
         ("probability", "a sample's mean probability of a token", pool.sure),
         ("score", "a scorer's score of a sample", pool.scores),
@@ -65,16 +71,15 @@ def signals(results: Results) -> list[Signal]:
 
 
 def agreement(results: Results) -> Signal:
-    assert results.pool is not None
-    groups, right = results.pool.groups, results.pool.right
-    shares, hits = np.zeros(len(groups)), np.zeros(len(groups), bool)
-    for row, (own, rights) in enumerate(zip(groups, right, strict=True)):
-        stated = own[own >= 0]
-        if len(stated):
-            names, first, sizes = np.unique(stated, return_index=True, return_counts=True)
-            leader = names[np.lexsort((first, -sizes))[0]]
-            shares[row], hits[row] = (own == leader).mean(), rights[own == leader][0]
-    silent = int((groups < 0).all(axis=1).sum())
+    """Of the answer of most samples (a tie goes to the earliest), out of all samples, silent ones too."""
+    shares, hits, silent = np.zeros(len(results.ids)), np.zeros(len(results.ids), bool), 0
+    for row, sheet in enumerate(results.sheets):
+        groups: list[int | None] = sheet.get("groups") or []
+        sizes = Counter(group for group in groups if group is not None)
+        silent += not sizes
+        if sizes:
+            leader = max(sizes, key=lambda group: (sizes[group], -groups.index(group)))
+            shares[row], hits[row] = sizes[leader] / len(groups), sheet["rights"][groups.index(leader)] is True
     return Signal(
         "agreement", "the share of samples that state the commonest answer", shares, hits, results.ids, silent
     )

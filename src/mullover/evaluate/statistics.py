@@ -1,4 +1,4 @@
-"""How sure is a figure: intervals, paired tests, corrections, and what a number of problems can show."""
+"""How sure is a figure: resampled intervals, paired tests, corrections, and what a number of problems can show."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,20 +13,6 @@ Floats = NDArray[np.floating[Any]]
 RESAMPLES = 1000
 CHUNK = 1 << 24  # counts held at a time, 8 bytes each
 SPAN = (0.025, 0.975)  # quantiles of a 95 % interval
-
-
-def wilson(correct: int, total: int) -> tuple[float, float]:
-    """The 95 % score interval of a proportion; (0, 1) where nothing was measured.
-
-    Source: Wilson 1927, doi:10.1080/01621459.1927.10502953.
-    """
-    if total == 0:
-        return 0.0, 1.0
-    z = NormalDist().inv_cdf(SPAN[1])
-    p, z2 = correct / total, z * z
-    centre = (p + z2 / (2 * total)) / (1 + z2 / total)
-    half = z * math.sqrt(p * (1 - p) / total + z2 / (4 * total * total)) / (1 + z2 / total)
-    return (centre - half if correct else 0.0), (centre + half if correct < total else 1.0)  # both are exact there
 
 
 def resampled(
