@@ -9,8 +9,8 @@ bootstraps over problems, all k up to 100): `cold` with the index deleted, so th
 once it is there. Writing is not measured. The file was just written, so it comes from the system's cache.
 
 Problems differ: the chance of a right answer is drawn from Beta(0.8, 0.8), the rest is split among up to 19 wrong
-answers by a Dirichlet law, and 3 % of samples state no answer. `different votes` tells how many problems have votes
-that no other has; the more, the more work is the curve of the majority.
+answers by a Dirichlet law, and 3 % of samples are cut before they state one. `different votes` tells how many problems
+have votes that no other has; the more, the more work is the curve of the majority.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +38,12 @@ from mullover.wrappers import Call
 
 PROBLEMS, SAMPLES = 10_000, 100
 SIZE = 1024  # characters of a sample, on average
-SILENT = 0.03  # share of samples that state no answer
+SILENT = 0.03  # share of samples that are cut before they state an answer
 WRONG = 19  # different wrong answers of a problem, at most
 AIMS = {"cold": 120, "index": 20}  # seconds of load and curves together
 MEMORY = 2048  # MB
 SPEC = AnswerSpec("number", instruction='End with a line "ANSWER: " and the number alone.')
-WORDS = "so we have the number of apples left over and 12 times 7 is 84 \n then add half it again, which gives".split(
-    " "
-)
+WORDS = ("so", "we", "have", "the", "number", "of", "apples", "left", "and", "12 times 7", "is", "84,", "then", "\n")
 
 
 class Author:
@@ -65,28 +64,24 @@ class Author:
         call = Call("solve", prompt, len(samples), sampling, samples, cost, "made up", seeds=seeds)
         trail, votes, chosen = voted(stated, samples)
         candidates = [Candidate.of(sample, value=value) for sample, value in zip(samples, stated, strict=True)]
+        if stated[chosen] is not None:
+            candidates[chosen] = replace(candidates[chosen], status="selected")
         why = f"{votes} of {len(samples)} samples agree"
         run = Run(Answer(stated[chosen], samples[chosen].text, tuple(candidates), why), (call,), trail=trail)
         names = {value: at for at, value in enumerate(dict.fromkeys(v for v in stated if v is not None))}
         right = None if stated[chosen] is None else stated[chosen] == gold
         grades = [None if value is None else value == gold for value in stated]
-        line = encode(
-            f"p{number}",
-            run,
-            gold=gold,
-            correct=right,
-            grades=grades,
-            groups=[None if value is None else names[value] for value in stated],
-            marks=[None if mark.value is None else mark.value == gold for mark in trail],
-            seconds=9.5,
-            started=1.7e9 + number,
-        )
+        groups = [None if value is None else names[value] for value in stated]
+        marks = [None if mark.value is None else mark.value == gold for mark in trail]
+        judged = {"gold": gold, "correct": right, "grades": grades, "groups": groups, "marks": marks}
+        line = encode(f"p{number}", run, **judged, seconds=9.5, started=1.7e9 + number)  # type: ignore[arg-type]
         return line, Done.of(f"p{number}", run, right, grades, seconds=9.5)
 
     def stated(self) -> tuple[str, list[str | None]]:
         """The right answer, and what each sample says; None: nothing."""
-        gold, share, wrong = int(self.rng.integers(1, 1000)), self.rng.beta(0.8, 0.8), int(self.rng.integers(1, WRONG))
-        others = self.rng.dirichlet(np.full(wrong + 1, 0.5)) * (1 - share)
+        gold, wrong = self.rng.integers((1, 1), (1000, WRONG + 1)).tolist()
+        share = self.rng.beta(0.8, 0.8)
+        others = self.rng.dirichlet(np.full(wrong, 0.5)) * (1 - share)
         law = np.array([share, *others]) * (1 - SILENT)
         drawn = self.rng.choice(len(law) + 1, self.samples, p=[*law, 1 - law.sum()])
         return str(gold), [None if i > len(others) else str(gold + 3 * i) for i in drawn.tolist()]
@@ -95,8 +90,11 @@ class Author:
         text = self.words(int(self.rng.integers(SIZE // 2, SIZE * 3 // 2)))
         tokens = len(text) // 4
         usage = Usage(0, 0 if at else 80, 80 if at else 0, tokens)
-        ended = value is not None or self.rng.random() < 0.5
-        return Sample(text if value is None else f"{text}\nANSWER: {value}", "eos" if ended else "length", usage=usage)
+        return (
+            Sample(text, "length", usage=usage)
+            if value is None
+            else Sample(f"{text}\nANSWER: {value}", "eos", usage=usage)
+        )
 
     def words(self, size: int) -> str:
         begin = int(self.rng.integers(len(self.prose) - size))
@@ -107,12 +105,13 @@ def voted(stated: list[str | None], samples: tuple[Sample, ...]) -> tuple[tuple[
     """Each change of the leading answer as samples end in order; then its votes, and the first that states it."""
     counts: Counter[str] = Counter()
     trail: list[Mark] = []
-    leader, tokens = None, 0
+    leader: str | None = None
+    tokens = 0
     for i, (value, sample) in enumerate(zip(stated, samples, strict=True)):
         tokens += sample.usage.completion_tokens
         if value is not None:
             counts[value] += 1
-            leader = value if leader is None or counts[value] > counts[leader] else leader
+            leader = max(counts, key=counts.__getitem__)  # a tie goes to the one seen first
         if not trail or trail[-1].value != leader:
             trail.append(Mark(leader, Usage(1, 80, 80 * i, tokens, seconds=0.09 * (i + 1))))
     return tuple(trail), counts[leader] if leader else 0, stated.index(leader)
@@ -162,37 +161,32 @@ def main() -> None:
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.write:
-        return print(json.dumps(write(asked.write, asked.problems, asked.samples)))
-    if asked.measure:
-        return print(json.dumps(measured(asked.measure)))
-    with tempfile.TemporaryDirectory(prefix="mullover-report-") as home:
-        os.environ["MULLOVER_HOME"] = home
-        folder = Path(home) / "runs" / "report"
-        took = child("--write", folder, "--problems", asked.problems, "--samples", asked.samples)["seconds"]
-        size = (folder / NAME).stat().st_size / 1e9
-        print(
-            f"{asked.problems} problems x {asked.samples} samples, {size:.2f} GB, written in {took:.0f} s", flush=True
-        )
-        for name in AIMS:
-            if name == "cold":
-                for end in ("", "-wal", "-shm"):
-                    (Path(home) / f"{FILE}{end}").unlink(missing_ok=True)
-            report(name, child("--measure", folder))
-    print(
-        f"aims for {PROBLEMS} x {SAMPLES}: under {AIMS['cold']} s cold, {AIMS['index']} s from the index, {MEMORY} MB"
-    )
+        print(json.dumps(write(asked.write, asked.problems, asked.samples)))
+    elif asked.measure:
+        print(json.dumps(measured(asked.measure)))
+    else:
+        with tempfile.TemporaryDirectory(prefix="mullover-report-") as home:
+            os.environ["MULLOVER_HOME"] = home
+            whole(Path(home), asked.problems, asked.samples)
 
 
-def report(name: str, found: dict[str, float]) -> None:
-    load, curves = found["load"], found["curves"]
-    print(
-        f"{name:6}load {load:7.2f} s, curves {curves:7.2f} s, both {load + curves:7.2f} s, peak {found['MB']:6.0f} MB"
-    )
-    print(
-        f"      different votes {found['different votes']:.0f}, pass {found['pass']:.4f}, "
-        f"majority {found['majority']:.4f}, load average {os.getloadavg()[0]:.1f}",
-        flush=True,
-    )
+def whole(home: Path, problems: int, samples: int) -> None:
+    folder = home / "runs" / "report"
+    took = child("--write", folder, "--problems", problems, "--samples", samples)["seconds"]
+    size = (folder / NAME).stat().st_size / 1e9
+    print(f"{problems} problems x {samples} samples, {size:.2f} GB, written in {took:.0f} s", flush=True)
+    for end in ("", "-wal", "-shm"):
+        (home / f"{FILE}{end}").unlink(missing_ok=True)
+    for name in AIMS:
+        shown(name, child("--measure", folder))
+    print(f"aims for {PROBLEMS} x {SAMPLES}: {AIMS['cold']} s cold, {AIMS['index']} s from the index, {MEMORY} MB")
+
+
+def shown(name: str, found: dict[str, float]) -> None:
+    first, then = found["load"], found["curves"]
+    print(f"{name:6}load {first:6.2f} s, curves {then:6.2f} s, both {first + then:6.2f} s, peak {found['MB']:5.0f} MB")
+    right = f"pass {found['pass']:.4f}, majority {found['majority']:.4f}"
+    print(f"      different votes {found['different votes']:.0f}, {right}, load average {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

@@ -161,8 +161,8 @@ class Recorder(Wrapper):
             error = f"{type(failure).__name__}: {failure}"
             raise
         finally:
-            del self.live[id(events)]
             await events.aclose()
+            del self.live[id(events)]  # together with the next line: a call is always in one of both
             self.calls.append(call())
 
     async def score(self, prompt: Prompt, texts: Sequence[str]) -> list[tuple[float, ...]]:

@@ -16,6 +16,7 @@ HELP = {
     "ask": "Answer one question. The answer alone goes to stdout; progress and cost go to stderr.",
     "eval": "Answer every problem of a task, grade the answers, tell accuracy and cost. The same command resumes.",
     "sample": "Draw a pool of chains of each problem; tell what votes and choices among any number of them give.",
+    "compare": "Compare strategies at equal spending: curves with bands, paired differences, a report in one page.",
     "calibrate": "Tell how far the confidence of a run's answers may be trusted: agreement, probability, scores.",
     "strategies": "List the strategies: --long tells their options, needs and sources.",
     "tasks": "List the tasks, and whether their data is at hand.",

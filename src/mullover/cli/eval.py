@@ -52,10 +52,7 @@ def run_eval(
     **given: Any,
 ) -> int:
     """Open what the flags name, evaluate, print."""
-    if limit is not None and limit < 1:
-        raise OptionError(f"--limit is {limit}; it must be at least 1")
-    if concurrency < 1:
-        raise OptionError(f"--concurrency is {concurrency}; it must be at least 1")
+    check(limit, concurrency)
     picked = chosen(given)
     model = waited_for(picked.model)
     problems = load(task, data=data, kind=picked.kind)  # type: ignore[arg-type]
@@ -65,6 +62,13 @@ def run_eval(
         return 1
     show(result, json, None if min_agreement is None else kept(result, min_agreement))
     return verdict(result)
+
+
+def check(limit: int | None, concurrency: int) -> None:
+    """Refuse no problems, or none at a time."""
+    for flag, value in (("--limit", limit), ("--concurrency", concurrency)):
+        if value is not None and value < 1:
+            raise OptionError(f"{flag} is {value}; it must be at least 1")
 
 
 def kept(result: Result, least: float) -> dict[str, Any]:

@@ -69,8 +69,12 @@ def signed(
     words: Sequence[str],
     own: Mapping[str, tuple[Any, Any, Any]],
     usual: str = DEFAULT_STRATEGY,
+    leave: Sequence[str] = (),
 ) -> Callable[..., Any]:
-    """`body` with a signature that holds its own flags, the common ones and the strategy's, `usual` unless named."""
+    """`body` with a signature that holds its own flags, the common ones and the strategy's, `usual` unless named.
+
+    Those of `leave` are no flags there.
+    """
     name = said(words, "--strategy") or usual
     strategy = load(name)
     fields = {**own}
@@ -78,6 +82,7 @@ def signed(
         fields[flag] = (kind | None, typer.Option(f"--{flag.replace('_', '-')}", help=text), None)
     for flag, text in {**SHARED, **own_flags(strategy)}.items():
         fields[flag] = (str | None, typer.Option(f"--{flag.replace('_', '-')}", help=text, metavar="TEXT"), None)
+    fields = {flag: field for flag, field in fields.items() if flag not in leave}
     parts = [
         inspect.Parameter(flag, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
         for flag, (kind, option, default) in fields.items()

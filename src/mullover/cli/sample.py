@@ -10,7 +10,7 @@ import typer
 
 from mullover.cli import say
 from mullover.cli.eval import OWN as EVAL
-from mullover.cli.eval import carried_out, planned, verdict
+from mullover.cli.eval import carried_out, check, planned, verdict
 from mullover.cli.options import chosen, signed
 from mullover.cli.output import clean, print_json, print_rows
 from mullover.cli.progress import patient, waited_for
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 OWN = {name: flag for name, flag in EVAL.items() if name != "min_agreement"} | {
     "csv": (Path | None, typer.Option("--csv", help="Write the curves for every number of samples there."), None),
-    "grow": (Path | None, typer.Option("--grow", help="A smaller pool: its samples are not drawn again."), None),
+    "grow": (
+        Path | None,
+        typer.Option("--grow", help="A smaller pool: its samples are not drawn again; prompts are paid once more."),
+        None,
+    ),
 }
 DRAWN = "self_consistency"  # a pool is what it draws
 
@@ -45,6 +49,7 @@ def run_sample(
     **given: Any,
 ) -> int:
     """Draw what is missing, then tell the curves."""
+    check(limit, concurrency)
     if given["strategy"] not in (None, DRAWN):
         raise OptionError("`mull sample` draws independent chains; leave out --strategy, or take `mull eval`")
     picked = chosen({**given, "strategy": DRAWN})

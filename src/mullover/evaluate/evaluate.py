@@ -180,6 +180,8 @@ async def evaluate(
         str(store.folder),
         unit=plan.model.info.unit,
     )
+    if forget := getattr(plan.model, "forget", None):
+        forget()  # what a run costs must not depend on what was asked before it
     started = time.perf_counter()
     todo: Iterator[Problem] = (problem for problem in problems if problem.id not in store.done)
     for problem in problems if store.done else ():

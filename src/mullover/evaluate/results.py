@@ -150,6 +150,9 @@ def _usage(sheets: Sequence[Mapping[str, Any]]) -> dict[str, Usage]:
 
 def _pool(sheets: Sequence[Mapping[str, Any]]) -> tuple[Pool | None, str]:
     sizes = {len(sheet.get("groups") or ()) for sheet in sheets}
+    if len(sizes) > 1 and 0 in sizes:
+        lacking = sum(not sheet.get("groups") for sheet in sheets)
+        return None, f"{lacking} of {len(sheets)} problems have no samples with their answers; ask those again"
     if len(sizes) > 1:
         return None, f"problems have {min(sizes)} to {max(sizes)} samples; draw equally many of each"
     if sizes == {0}:
@@ -165,7 +168,7 @@ def _pool(sheets: Sequence[Mapping[str, Any]]) -> tuple[Pool | None, str]:
         return np.array(rows, float) if some else None
 
     prompt = column("prompt", 0)  # what no sample says is charged to the first
-    prompt[:, 0] += [sum(u.get("prompt_tokens", 0) for u in s["usage"].values()) for s in sheets] - prompt.sum(axis=1)
+    prompt[:, 0] += [s["usage"].get("solve", {}).get("prompt_tokens", 0) for s in sheets] - prompt.sum(axis=1)
     return (
         Pool(
             column("groups", -1).astype(np.int64),

@@ -39,7 +39,7 @@ class Drawn:
         found: dict[str, Sample] = {}
         for path, offset, length in self._places.get(problem_id, ()):
             for call in decode(line_at(path, offset, length)).run.calls:
-                if call.sampling is None:
+                if call.sampling is None or call.role != "solve":  # a judge may be another model of the same name
                     continue
                 keys = sample_keys(call.seeds, call.model, call.prompt, call.sampling)
                 for key, sample in zip(keys, call.samples, strict=False):

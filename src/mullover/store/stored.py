@@ -102,7 +102,7 @@ def _stored(record: dict[str, Any]) -> Stored:
     trail = record.get("trail", ())
     marks = [
         Mark(row.get("answer"), Usage(**row["usage"], seconds=at))
-        for row, at in zip(trail, clock.get("trail", ()), strict=True)
+        for row, at in zip(trail, clock.get("trail", [0.0] * len(trail)), strict=True)
     ]
     return Stored(
         record["id"],

@@ -54,6 +54,10 @@ class Local(Model):
             deterministic=True,
         )
 
+    def forget(self) -> None:
+        """Let go of every prefix that nobody needs now: what comes next pays for its own prompts."""
+        self.service.note(self.service.engine.clear)
+
     async def stream(self, prompt: Prompt, n: int, sampling: Sampling) -> Events:
         seeds = seeds_of(self.info, prompt, n, sampling)
         request = self._request(prompt, sampling)
