@@ -18,10 +18,11 @@ HELP = {
     "sample": "Draw a pool of chains of each problem; tell what votes and choices among any number of them give.",
     "compare": "Compare strategies at equal spending: curves with bands, paired differences, a report in one page.",
     "calibrate": "Tell how far the confidence of a run's answers may be trusted: agreement, probability, scores.",
+    "leaderboard": "Rank the finished runs of each task, with intervals and spending.",
     "strategies": "List the strategies: --long tells their options, needs and sources.",
     "tasks": "List the tasks, and whether their data is at hand.",
     "doctor": "Find out in at most 12 tiny calls what a server can do, and keep that for the other commands.",
-    "runs": "See again what was run: ls, show, export.",
+    "runs": "See again what was run: ls, show, diff, export.",
     "train": "Train models: pretrain a small one from nothing, fine-tune (sft) any on a file of examples.",
     "bench": "Measure on this machine: engine.",
 }

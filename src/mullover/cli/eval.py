@@ -15,14 +15,16 @@ from mullover.cli import say
 from mullover.cli.options import Chosen, chosen, signed
 from mullover.cli.output import clean, ledger, print_json
 from mullover.cli.progress import Progress, waited_for
+from mullover.cli.suite import members
 from mullover.errors import OptionError
 from mullover.evaluate.evaluate import Plan, Result, evaluate
 from mullover.evaluate.metrics import wilson
 from mullover.tasks import Task, load
 from mullover.types import Model
 
+TASK = "A name of `mull tasks`, or a problem file (JSONL); several with commas, or suite:FILE.toml."
 OWN = {
-    "task": (str, typer.Option("--task", help="A name of `mull tasks`, or a problem file (JSONL)."), ...),
+    "task": (str, typer.Option("--task", help=TASK), ...),
     "limit": (int | None, typer.Option("--limit", help="The first so many problems."), None),
     "concurrency": (int, typer.Option("--concurrency", help="Problems at the same time."), 16),
     "out": (Path | None, typer.Option("--out", help="The run's folder; else one below MULLOVER_HOME/runs."), None),
@@ -53,15 +55,30 @@ def run_eval(
 ) -> int:
     """Open what the flags name, evaluate, print."""
     check(limit, concurrency)
-    picked = chosen(given)
+    picked, asked = chosen(given), members(task, limit)
     model = waited_for(picked.model)
-    problems = load(task, data=data, kind=picked.kind)  # type: ignore[arg-type]
-    plan = planned(picked, problems, model, limit=limit, concurrency=concurrency, command=tuple(words))
-    result = carried_out(plan, out, f"{task} {picked.name}", words)
-    if result is None:
-        return 1
-    show(result, json, None if min_agreement is None else kept(result, min_agreement))
-    return verdict(result)
+    tasks = [load(one.task, data=data, kind=picked.kind) for one in asked]  # type: ignore[arg-type]
+    told, worst = list[dict[str, Any]](), 0
+    for one, problems in zip(asked, tasks, strict=True):
+        plan = planned(picked, problems, model, limit=one.limit, concurrency=concurrency, command=tuple(words))
+        folder = out if out is None or len(asked) == 1 else out / one.folder
+        result = carried_out(plan, folder, f"{one.task} {picked.name}", words)
+        if result is None:
+            return 1
+        told.append(facts(result, None if min_agreement is None else kept(result, min_agreement)))
+        if not json:
+            show(result, told[-1].get("kept"))
+        worst = max(worst, verdict(result))
+    if json:
+        print_json(told[0] if len(told) == 1 else {"tasks": told, "mean": mean(told)})
+    elif len(told) > 1:
+        print(f"mean of {len(told)} tasks: {mean(told):.1%} right")
+    return worst
+
+
+def mean(told: Sequence[dict[str, Any]]) -> float:
+    """Of the tasks' accuracies, each task alike."""
+    return float(sum(row["accuracy"] for row in told) / len(told))
 
 
 def check(limit: int | None, concurrency: int) -> None:
@@ -144,11 +161,12 @@ def quoted(word: str) -> str:
     return f"$'{word.encode('unicode_escape').decode().replace(chr(39), chr(92) + chr(39))}'"
 
 
-def show(result: Result, json: bool, kept: dict[str, Any] | None = None) -> None:
-    shown = {**result.facts(), "usage": ledger(result.total, result.usage)} | ({"kept": kept} if kept else {})
-    if json:
-        print_json(shown)
-        return
+def facts(result: Result, kept: dict[str, Any] | None) -> dict[str, Any]:
+    """What `--json` prints of a task."""
+    return {**result.facts(), "usage": ledger(result.total, result.usage)} | ({"kept": kept} if kept else {})
+
+
+def show(result: Result, kept: dict[str, Any] | None = None) -> None:
     low, high = result.ci95
     total = result.total
     print(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mullover.cli.output import print_json
+from mullover.cli.runs_diff import diff
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mullover.wrappers import Call
 
 app = typer.Typer(no_args_is_help=True, help="See again what was run.")
+app.command()(diff)
 RUN = Annotated[str, typer.Argument(help="A run's folder, its name or the beginning of it, or `last`.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ROWS = 40  # of a table or a tree, unless --all

@@ -10,6 +10,7 @@ is without bias; means over problems and their intervals are `statistics.py`'s.
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -150,7 +151,7 @@ def _wins(size: int, others: list[tuple[int, ...]], n: int) -> Floats:
     won = np.zeros((len(others), n + 1))
     for j in range(1, size + 1):
         rivals = int((sizes >= j).sum(axis=1).max(initial=0))
-        points, shares = np.polynomial.legendre.leggauss(rivals // 2 + 1)
+        points, shares = _nodes(rivals // 2 + 1)
         points, shares = (points + 1) / 2, shares / 2
         silent = n - size - np.where(sizes >= j, sizes, 0).sum(axis=1)
         ways = np.repeat(choose[silent][:, None, :], len(points), axis=1)  # [rows, nodes, votes of others]
@@ -165,6 +166,12 @@ def _wins(size: int, others: list[tuple[int, ...]], n: int) -> Floats:
             ways = grown
         won[:, j:] += choose[size, j] * (ways * shares[None, :, None]).sum(axis=1)[:, : n + 1 - j]
     return won[:, 1:]
+
+
+@lru_cache(maxsize=256)
+def _nodes(many: int) -> tuple[Floats, Floats]:
+    """Gauss and Legendre's, of polynomials up to degree 2 * many - 1."""
+    return np.polynomial.legendre.leggauss(many)
 
 
 def _binomials(n: int) -> Floats:
