@@ -121,6 +121,7 @@ class Usage:
     seconds: float = field(default=0.0, compare=False)  # from the start to the end of the call; calls may overlap
     flops: float = 0.0  # estimated; 0 where the model's size is unknown
     money: float = 0.0  # in the unit of the model's price; 0 where it has none
+    sandbox_runs: int = 0  # of code that a model wrote
 
     @property
     def tokens(self) -> int:
@@ -139,6 +140,7 @@ class Usage:
             self.seconds + other.seconds,
             self.flops + other.flops,
             self.money + other.money,
+            self.sandbox_runs + other.sandbox_runs,
         )
 
 

@@ -199,6 +199,7 @@ def summed(spent: Sequence[Usage]) -> Usage:
         sum([usage.retries for usage in spent]),
         sum([usage.partial for usage in spent]),
         flops=sum([usage.flops for usage in spent]),
+        sandbox_runs=sum([usage.sandbox_runs for usage in spent]),
     )
 
 

@@ -36,7 +36,7 @@ counts = st.integers(0, 1 << 40)
 reals = st.floats()
 some_reals = st.lists(reals, max_size=3).map(tuple)
 seconds = st.floats(0, 1e6).map(lambda s: s + 0.0)
-usages = st.just(NOTHING) | st.builds(Usage, *[counts] * 7, *[seconds] * 3)
+usages = st.just(NOTHING) | st.builds(Usage, *[counts] * 7, *[seconds] * 3, counts)
 tokens = st.builds(Token, counts, st.text(max_size=3), reals)
 samples = st.builds(
     Sample,
@@ -284,7 +284,8 @@ KNOWN = {
     Segment: "text ids",
     AnswerSpec: "kind choices instruction",
     Sample: "text finish ids logprobs sampling_logprobs alternatives signals offsets thought usage error",
-    Usage: "calls prompt_tokens cached_tokens completion_tokens reasoning_tokens retries partial seconds flops money",
+    Usage: "calls prompt_tokens cached_tokens completion_tokens reasoning_tokens retries partial seconds flops money "
+    "sandbox_runs",
     Rule: "text bias where window before",
     Force: "text at where",
     Halt: "signal below window",

@@ -18,6 +18,7 @@ HELP = {
     "sample": "Draw a pool of chains of each problem; tell what votes and choices among any number of them give.",
     "compare": "Compare strategies at equal spending: curves with bands, paired differences, a report in one page.",
     "calibrate": "Tell how far the confidence of a run's answers may be trusted: agreement, probability, scores.",
+    "length": "Tell what long reasoning is worth: by difficulty, right against wrong, after the first right answer.",
     "leaderboard": "Rank the finished runs of each task, with intervals and spending.",
     "strategies": "List the strategies: --long tells their options, needs and sources.",
     "tasks": "List the tasks, and whether their data is at hand.",

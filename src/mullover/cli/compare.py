@@ -196,7 +196,7 @@ def reported(
 
     with patient("computing the report"):
         runs: dict[str, Results] = {label: loaded(folder) for label, folder in folders.items()}
-        names, ids = list(dict.fromkeys(arm.line for arm in arms)), next(iter(runs.values())).ids
+        names, ids = list(dict.fromkeys(arm.line for arm in arms)), sorted(next(iter(runs.values())).ids)
         unit: Any = x
         of = {name: [(arm.label, runs[arm.label]) for arm in arms if arm.line == name] for name in names}
         lines = [line_of(name, of[name], unit, ids) for name in names]

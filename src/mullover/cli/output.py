@@ -52,4 +52,5 @@ def spent(usage: Usage) -> dict[str, Any]:
         "seconds": round(usage.seconds, 6),
     }
     more = {"retries": usage.retries, "partial": usage.partial, "flops": usage.flops, "money": usage.money}
+    more["sandbox_runs"] = usage.sandbox_runs
     return shown | {name: value for name, value in more.items() if value}

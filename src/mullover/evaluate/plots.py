@@ -6,6 +6,8 @@ from typing import Any
 
 from mullover.errors import OptionError
 from mullover.evaluate.calibration import Signal, reliability, risk_coverage
+from mullover.evaluate.length import histogram
+from mullover.evaluate.results import Pool
 
 STYLES = (("#1b4f8a", "-", "o"), ("#c2571a", "--", "s"), ("#2f7d4f", "-.", "D"), ("#7a3b8f", ":", "^"),
           ("#8a7a1b", (0, (5, 1)), "v"), ("#555555", (0, (1, 1)), "P"))  # fmt: skip
@@ -74,4 +76,16 @@ def risk_coverage_plot(signals: Sequence[Signal], to: Path) -> list[Path]:
     )
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left", frameon=False)
+    return keep(figure, to)
+
+
+def lengths_plot(pool: Pool, to: Path) -> list[Path]:
+    """How many samples are so long, right ones and wrong ones."""
+    plt, (edges, right, wrong) = pyplot(), histogram(pool)
+    figure, axes = plt.subplots(figsize=SIZE, layout="constrained")
+    axes.stairs(right, edges, fill=True, color=STYLES[0][0], alpha=0.5, label="right")
+    axes.stairs(wrong, edges, color=STYLES[1][0], linestyle="--", linewidth=1.5, label="wrong")
+    axes.set(xlabel="tokens of a sample", ylabel="samples")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
     return keep(figure, to)

@@ -41,8 +41,8 @@ def write(comparison: Comparison, facts: Mapping[str, Any], out: Path) -> list[P
         drawn = curves_plot(comparison, str(facts.get("task", "")), out / "curves")
     svg = drawn[1].read_text(encoding="utf-8")
     texts = {
-        "table.csv": table(comparison).encode(),
-        "compare.json": orjson.dumps({**facts, **plain(comparison)}, option=orjson.OPT_INDENT_2),
+        "table.csv": table(comparison, out).encode(),
+        "compare.json": orjson.dumps({**facts, **plain(comparison, out)}, option=orjson.OPT_INDENT_2),
         "report.html": page(comparison, facts, svg[svg.index("<svg") :]).encode(),
     }
     for name, text in texts.items():
@@ -50,8 +50,8 @@ def write(comparison: Comparison, facts: Mapping[str, Any], out: Path) -> list[P
     return [*(out / name for name in texts), *drawn]
 
 
-def rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """A row for each point, in the order of the lines."""
+def rows(comparison: Comparison, out: Path | None = None) -> list[dict[str, Any]]:
+    """A row for each point, in the order of the lines; runs below `out` are named from there."""
     found = []
     for line in comparison.lines:
         low, high = comparison.bands[line.name]
@@ -61,28 +61,33 @@ def rows(comparison: Comparison) -> list[dict[str, Any]]:
                     "strategy": line.name, "setting": point.label, "capped": point.capped,
                     f"{comparison.unit} a problem": point.spending, "problems": comparison.problems,
                     "right": int(point.right.sum()), "accuracy": point.accuracy, "low": float(low[i]),
-                    "high": float(high[i]), "pareto": point.label in comparison.pareto, "run": point.run,
+                    "high": float(high[i]), "pareto": point.label in comparison.pareto, "run": _named(point.run, out),
                 }
             )  # fmt: skip
     return found
 
 
-def table(comparison: Comparison) -> str:
-    buffer, found = io.StringIO(), rows(comparison)
+def _named(run: str, out: Path | None) -> str:
+    path = Path(run)
+    return str(path.relative_to(out.absolute())) if out and path.is_relative_to(out.absolute()) else run
+
+
+def table(comparison: Comparison, out: Path | None = None) -> str:
+    buffer, found = io.StringIO(), rows(comparison, out)
     writer = csv.DictWriter(buffer, list(found[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows([{k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in found])
     return buffer.getvalue()
 
 
-def plain(comparison: Comparison) -> dict[str, Any]:
+def plain(comparison: Comparison, out: Path | None = None) -> dict[str, Any]:
     """As JSON has it."""
     return {
         "unit": comparison.unit,
         "problems": comparison.problems,
         "primary": comparison.primary,
         "budgets": comparison.budgets,
-        "points": rows(comparison),
+        "points": rows(comparison, out),
         "differences": [asdict(one) for one in comparison.differences],
         "matches": [asdict(one) for one in comparison.matches],
         "notes": comparison.notes,

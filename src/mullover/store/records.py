@@ -23,7 +23,10 @@ from mullover.types import NOTHING, Candidate, Force, Message, Prompt, Rule, Sam
 from mullover.wrappers import Call
 
 VERSION = 1
-COUNTS = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "retries", "partial")
+COUNTS = (
+    "calls", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "retries", "partial",
+    "sandbox_runs",
+)  # fmt: skip
 MEASURES = ("flops", "money")
 
 
@@ -312,4 +315,6 @@ def _counts(usage: Usage) -> dict[str, float]:
         out["flops"] = usage.flops
     if usage.money:
         out["money"] = usage.money
+    if usage.sandbox_runs:
+        out["sandbox_runs"] = usage.sandbox_runs
     return out
