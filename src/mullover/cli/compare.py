@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from mullover.cli.progress import patient, waited_for
 from mullover.errors import OptionError
 from mullover.strategies import load as load_strategy
 from mullover.strategies import needs, parameters
-from mullover.tasks import Task, load
+from mullover.tasks import load
 from mullover.types import Model
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ def run_compare(
 ) -> int:
     """Run every setting that has not been run, then write the report."""
     from mullover.evaluate.results import UNITS
+    from mullover.evaluate.reuse import usable
 
     check(limit, concurrency)
     if x not in UNITS:
@@ -91,17 +94,29 @@ def run_compare(
     model = waited_for(given["model"])
     problems = load(task, data=data, kind=given["kind"])
     folders: dict[str, Path] = {}
+    below = out / ("runs-seconds" if x == "seconds" else "runs")  # what was taken from elsewhere took no time
+    before = tuple(sorted(below.glob("*/"))) if x != "seconds" else ()
     more = {"limit": limit, "concurrency": concurrency, "command": tuple(words)}
     for arm in sorted(arms, key=lambda arm: -arm.n):
-        folder = out / "runs" / re.sub(r"[^A-Za-z0-9.=_-]+", "_", arm.label)
-        drawn = () if x == "seconds" else tuple(folders.values())
-        result = carried_out(planned(arm.picked, problems, model, **more, reuse=drawn), folder, arm.label, words)
+        folder = below / _folder(arm.label)
+        plan = planned(arm.picked, problems, model, **more)
+        if x != "seconds":
+            drawn = usable([path for path in before if path != folder], plan.manifest()["identity"])
+            plan = replace(plan, reuse=(*folders.values(), *(path for path in drawn if path not in folders.values())))
+        result = carried_out(plan, folder, arm.label, words)
         if result is None:
             return 1
         if result.failed == result.problems:
             raise OptionError(f"{arm.label}: no problem could be asked: {result.first_error}")
         folders[arm.label] = folder
-    return reported(arms, folders, problems, model, out, x, lots, named, words, json)
+    asked = sorted(problem.id for problem in problems.problems[:limit])
+    return reported(arms, folders, asked, problems.name, model, out, x, lots, named, words, json)
+
+
+def _folder(label: str) -> str:
+    """A name for a setting's folder; what cannot be in one is told apart by a digest."""
+    plain = re.sub(r"[^A-Za-z0-9.=_()-]+", "_", label)
+    return plain[:80] if plain == label else f"{plain[:80]}-{blake2b(label.encode(), digest_size=3).hexdigest()}"
 
 
 def settings(text: str, sizes: Sequence[int], given: Mapping[str, Any]) -> list[Arm]:
@@ -128,6 +143,8 @@ def settings(text: str, sizes: Sequence[int], given: Mapping[str, Any]) -> list[
             default = own["n"].default if "n" in own else 1
             arms.append(Arm(line, label, picked, int(picked.options.get("n", default))))
         at = match.end()
+    if not arms:
+        raise OptionError("--strategies names none; write a,b(option=value),c")
     return arms
 
 
@@ -163,8 +180,9 @@ def _numbers(flag: str, text: str, kind: type) -> list[Any]:
         found = [kind(part) for part in text.split(",")]
     except ValueError:
         raise OptionError(f"{flag} is {text!r}; write numbers with commas, such as 1,2,4") from None
-    if not all(0 < value < 1 << 40 for value in found):
-        raise OptionError(f"{flag} is {text!r}; each must be above 0")
+    most = math.inf if kind is float else 1 << 20
+    if not all(0 < value < most for value in found):
+        raise OptionError(f"{flag} is {text!r}; each must be above 0" + ("" if kind is float else f" and below {most}"))
     return sorted(set(found))
 
 
@@ -181,7 +199,8 @@ def _primary(text: str | None, lines: Sequence[str]) -> tuple[str, str] | None:
 def reported(
     arms: Sequence[Arm],
     folders: Mapping[str, Path],
-    task: Task,
+    asked: Sequence[str],
+    task: str,
     model: Model,
     out: Path,
     x: str,
@@ -193,16 +212,17 @@ def reported(
     from mullover.evaluate import report
     from mullover.evaluate.compare import compare, line_of
     from mullover.evaluate.results import load as loaded
+    from mullover.evaluate.results import only
 
     with patient("computing the report"):
-        runs: dict[str, Results] = {label: loaded(folder) for label, folder in folders.items()}
-        names, ids = list(dict.fromkeys(arm.line for arm in arms)), sorted(next(iter(runs.values())).ids)
+        runs: dict[str, Results] = {label: only(loaded(folder), asked) for label, folder in folders.items()}
+        names = list(dict.fromkeys(arm.line for arm in arms))
         unit: Any = x
         of = {name: [(arm.label, runs[arm.label]) for arm in arms if arm.line == name] for name in names}
-        lines = [line_of(name, of[name], unit, ids) for name in names]
+        lines = [line_of(name, of[name], unit, asked) for name in names]
         found = compare(lines, unit, budgets=budgets, primary=primary)
         facts = {
-            "task": task.name,
+            "task": task,
             "model": model.info.name,
             "counted in": model.info.unit,
             "seed": arms[0].picked.seed,

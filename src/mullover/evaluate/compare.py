@@ -59,7 +59,7 @@ class Line:
             return None
         for low, high in pairwise(points):
             if budget < high.spending:
-                share = (budget - low.spending) / (high.spending - low.spending)
+                share = max(0.0, (budget - low.spending) / (high.spending - low.spending))
                 mixed: Floats = (1 - share) * low.right + share * high.right
                 return mixed
         return points[-1].right.astype(float)
@@ -180,6 +180,8 @@ def compare(
         )
     columns = np.array([point.right for line in lines for point in line.points], float).T
     low_, high_ = interval(resampled(columns, seed=seed)) if len(ids) > 1 else _one(columns)
+    for column in np.flatnonzero(columns.min(axis=0) == columns.max(axis=0)):  # all or none: resampling sees no doubt
+        low_[column], high_[column] = wilson(int(columns[:, column].sum()), len(ids))
     bands, start = {}, 0
     for line in lines:
         own = slice(start, start := start + len(line.points))
@@ -198,11 +200,14 @@ def _one(columns: Floats) -> tuple[Floats, Floats]:
 
 
 def _thinned(spendings: Sequence[float]) -> list[float]:
-    """At most BUDGETS of them, none within a tenth of the one before."""
-    kept: list[float] = []
+    """At most BUDGETS of them; of those within a tenth the highest, which all of them can meet."""
+    kept, first = list[float](), 0.0
     for value in spendings:
-        if not kept or value > 1.1 * kept[-1]:
+        if kept and value <= 1.1 * first:
+            kept[-1] = value
+        else:
             kept.append(value)
+            first = value
     if len(kept) > BUDGETS:
         kept = [kept[round(i * (len(kept) - 1) / (BUDGETS - 1))] for i in range(BUDGETS)]
     return kept
@@ -211,22 +216,29 @@ def _thinned(spendings: Sequence[float]) -> list[float]:
 def _differences(
     lines: Sequence[Line], budgets: Sequence[float], primary: tuple[str, str] | None, seed: int
 ) -> tuple[Difference, ...]:
-    found = []
+    pairs, gaps = list[tuple[str, str, float]](), list[Floats]()
     for budget in budgets:
         for first, second in combinations(lines, 2):
             if primary == (second.name, first.name):
                 first, second = second, first
             a, b = first.at(budget), second.at(budget)
-            if a is None or b is None:
-                continue
-            gap = (b - a)[:, None]
-            if len(gap) > 1:
-                means = resampled(gap, resamples=PAIRED, seed=seed)
-                low, high = interval(means)
-                span, p = (float(low[0]), float(high[0])), float(two_sided(means)[0])
-            else:
-                span, p = (-1.0, 1.0), 1.0
-            found.append(Difference(first.name, second.name, budget, float(gap.mean()), span, p))
+            if a is not None and b is not None:
+                pairs.append((first.name, second.name, budget))
+                gaps.append(b - a)
+    if primary is not None and primary not in {pair[:2] for pair in pairs}:
+        raise OptionError(f"--primary: {' and '.join(primary)} meet none of the budgets; give higher --budgets")
+    if not pairs:
+        return ()
+    columns = np.array(gaps).T
+    if len(columns) > 1:
+        means = resampled(columns, resamples=PAIRED, seed=seed)  # one draw of problems for all
+        (low, high), p = interval(means), two_sided(means)
+    else:
+        low, high, p = -np.ones(len(pairs)), np.ones(len(pairs)), np.ones(len(pairs))
+    found = [
+        Difference(*pair, float(gap.mean()), (float(low[i]), float(high[i])), float(p[i]))
+        for i, (pair, gap) in enumerate(zip(pairs, gaps, strict=True))
+    ]
     main = next((d for d in reversed(found) if (d.first, d.second) == primary), None)
     adjusted = holm({str(i): d.p for i, d in enumerate(found) if d is not main})
     return tuple(

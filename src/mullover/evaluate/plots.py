@@ -1,5 +1,6 @@
 """Plots of reports, each as PNG and SVG: labels with units, readable in grey, no colour that carries meaning alone."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from mullover.evaluate.results import Pool
 STYLES = (("#1b4f8a", "-", "o"), ("#c2571a", "--", "s"), ("#2f7d4f", "-.", "D"), ("#7a3b8f", ":", "^"),
           ("#8a7a1b", (0, (5, 1)), "v"), ("#555555", (0, (1, 1)), "P"))  # fmt: skip
 SIZE = (6.0, 4.0)  # inches
+LONGEST = 60  # characters of a name in a plot; longer ones would leave no room for the curves
 
 
 def pyplot() -> Any:
@@ -31,11 +33,20 @@ def pyplot() -> Any:
     return plt
 
 
+def literally(text: str) -> str:
+    """As matplotlib shows it letter by letter: no formulas, and no name that it would leave out."""
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    text = "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
 def keep(figure: Any, to: Path) -> list[Path]:
     """`to` with .png and .svg."""
     files = [to.with_suffix(".png"), to.with_suffix(".svg")]
-    figure.savefig(files[0], dpi=150)
-    figure.savefig(files[1], metadata={"Date": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a letter that the font lacks is a box
+        figure.savefig(files[0], dpi=150)
+        figure.savefig(files[1], metadata={"Date": None})
     pyplot().close(figure)
     return files
 

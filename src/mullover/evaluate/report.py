@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.resources import files
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -98,19 +99,22 @@ def curves_plot(comparison: Comparison, title: str, to: Path) -> list[Path]:
     """Accuracy against spending on a logarithmic axis, with 95 % bands; and what is possible with the largest pool."""
     plt = plots.pyplot()
     figure, axes = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
-    for line, (colour, dash, marker) in zip(comparison.lines, plots.STYLES * 3, strict=False):
+    for line, (colour, dash, marker) in zip(comparison.lines, cycle(plots.STYLES), strict=False):
         x, y = [p.spending for p in line.points], [p.accuracy for p in line.points]
         low, high = comparison.bands[line.name]
+        name = plots.literally(line.name)
         if len(x) == 1:
             off = [[y[0] - low[0]], [high[0] - y[0]]]
-            axes.errorbar(x, y, yerr=off, color=colour, linestyle="", marker=marker, capsize=3, label=line.name)
+            axes.errorbar(
+                x, y, yerr=off, color=colour, linestyle="", marker=marker, capsize=3, label=plots.literally(line.name)
+            )
         else:
             axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-            axes.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=4, label=line.name)
+            axes.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=4, label=name)
     _limits(axes, comparison)
-    own = [line.name for line in comparison.lines]
+    own = [plots.literally(line.name) for line in comparison.lines]
     axes.set(xlabel=AXES[comparison.unit], ylabel="accuracy", xscale="log", ylim=(-0.02, 1.02))
-    axes.set_title(f"{title}: {comparison.problems} problems, 95 % bands", fontsize=10)
+    axes.set_title(f"{plots.literally(title)}: {comparison.problems} problems, 95 % bands", fontsize=10)
     axes.grid(alpha=0.3, which="both")
     _ticks(axes)
     handles, names = axes.get_legend_handles_labels()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -181,6 +181,27 @@ def _pool(sheets: Sequence[Mapping[str, Any]]) -> tuple[Pool | None, str]:
             prompt,
         ),
         "",
+    )
+
+
+def only(results: Results, ids: Sequence[str]) -> Results:
+    """The same run with these problems alone, in this order."""
+    at = aligned(results, ids)
+    whole = results.pool
+    parts: dict[str, Any] = (
+        {} if whole is None else {name: None if part is None else part[at] for name, part in vars(whole).items()}
+    )
+    return replace(
+        results,
+        ids=tuple(ids),
+        right=results.right[at],
+        answered=results.answered[at],
+        complete=results.complete[at],
+        failed=results.failed[at],
+        spent={unit: values[at] for unit, values in results.spent.items()},
+        trails=tuple([results.trails[i] for i in at]),
+        pool=None if whole is None else replace(whole, **parts),
+        sheets=[results.sheets[i] for i in at],
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from mullover.errors import OptionError
 from mullover.store import decode
@@ -46,6 +47,12 @@ class Drawn:
                     if sample.finish not in ("error", "cancelled"):
                         found[key] = sample
         return found
+
+
+def usable(folders: Sequence[Path], identity: dict[str, Any]) -> list[Path]:
+    """Those of the folders that hold a run of the same model."""
+    found = [(folder, manifests.load(folder)) for folder in folders]
+    return [folder for folder, content in found if content and model_of(content["identity"]) == model_of(identity)]
 
 
 def model_of(identity: dict[str, object]) -> str:
