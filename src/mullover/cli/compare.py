@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mullover.cli.eval import ONE, carried_out, check, planned
 from mullover.cli.eval import OWN as EVAL
-from mullover.cli.eval import carried_out, check, planned
 from mullover.cli.options import SAMPLED, Chosen, chosen, own_flags, signed
 from mullover.cli.output import clean, print_json, print_rows
 from mullover.cli.progress import patient, waited_for
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mullover.evaluate.results import Results
 
 OWN = {name: flag for name, flag in EVAL.items() if name not in ("min_agreement", "out")} | {
+    "task": ONE,
     "out": (Path, typer.Option("--out", help="The folder of the report and of its runs."), ...),
     "strategies": (
         str,

@@ -23,6 +23,7 @@ from mullover.tasks import Task, load
 from mullover.types import Model
 
 TASK = "A name of `mull tasks`, or a problem file (JSONL); several with commas, or suite:FILE.toml."
+ONE = (str, typer.Option("--task", help="A name of `mull tasks`, or a problem file (JSONL)."), ...)
 OWN = {
     "task": (str, typer.Option("--task", help=TASK), ...),
     "limit": (int | None, typer.Option("--limit", help="The first so many problems."), None),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mullover.cli import say
+from mullover.cli.eval import ONE, carried_out, check, planned, verdict
 from mullover.cli.eval import OWN as EVAL
-from mullover.cli.eval import carried_out, check, planned, verdict
 from mullover.cli.options import chosen, signed
 from mullover.cli.output import clean, print_json, print_rows
 from mullover.cli.progress import patient, waited_for
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mullover.evaluate.results import Pool
 
 OWN = {name: flag for name, flag in EVAL.items() if name != "min_agreement"} | {
+    "task": ONE,
     "csv": (Path | None, typer.Option("--csv", help="Write the curves for every number of samples there."), None),
     "grow": (
         Path | None,
