@@ -32,14 +32,9 @@ def calibrate(
     from mullover.evaluate import calibration
     from mullover.evaluate.metrics import wilson
     from mullover.evaluate.results import load
-    from mullover.store.find import find_run
-    from mullover.store.index import Index
+    from mullover.store.find import find_runs
 
-    index = Index.of_reader()
-    try:
-        folder = find_run(run, index)
-    finally:
-        index.close()
+    (folder,) = find_runs(run)
     with patient("reading the run"):
         results = load(folder)
         found = calibration.signals(results)

@@ -31,14 +31,9 @@ def length(
 ) -> None:
     """Accuracy by length and difficulty, right or wrong, after the first right answer; s1's three figures."""
     from mullover.evaluate import length as of
-    from mullover.store.find import find_run
-    from mullover.store.index import Index
+    from mullover.store.find import find_runs
 
-    index = Index.of_reader()
-    try:
-        folders = [find_run(run, index) for run in runs]
-    finally:
-        index.close()
+    folders = find_runs(*runs)
     with patient("reading the runs"):
         loaded = [opened(folder) for folder in folders]
         first, pool = loaded[0]

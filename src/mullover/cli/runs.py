@@ -105,14 +105,9 @@ def export(
     """Write the records as JSON lines."""
     from mullover.errors import OptionError
     from mullover.store.files import write_whole
-    from mullover.store.find import exported, find_run
-    from mullover.store.index import Index
+    from mullover.store.find import exported, find_runs
 
-    index = Index.of_reader()
-    try:
-        folder = find_run(run, index)
-    finally:
-        index.close()
+    (folder,) = find_runs(run)
     if out is not None and out.resolve().parent == folder.resolve():
         raise OptionError(f"{out} is in the run's own folder; export to another place")
     lines = exported(folder, canonical)

@@ -45,12 +45,6 @@ def diff(
 def compared(a: str, b: str) -> dict[str, Any]:
     from mullover.evaluate.results import load
     from mullover.evaluate.side_by_side import side_by_side
-    from mullover.store.find import find_run
-    from mullover.store.index import Index
+    from mullover.store.find import find_runs
 
-    index = Index.of_reader()
-    try:
-        folders = [find_run(run, index) for run in (a, b)]
-    finally:
-        index.close()
-    return side_by_side(*(load(folder) for folder in folders))
+    return side_by_side(*(load(folder) for folder in find_runs(a, b)))

@@ -19,7 +19,6 @@ from mullover.tasks import load
 
 if TYPE_CHECKING:
     from mullover.evaluate.curves import Curve
-    from mullover.evaluate.results import Pool
 
 OWN = {name: flag for name, flag in EVAL.items() if name != "min_agreement"} | {
     "task": ONE,
@@ -79,7 +78,7 @@ def told(run: Path, unit: str, json: bool, to: Path | None) -> int:
         pool = found.pool
         curves, spent = pool_curves(pool), spent_tokens(pool)
     if to is not None:
-        write_whole(to, [table(pool, curves).encode()])
+        write_whole(to, [table(curves, spent.tolist()).encode()])
     ks = shown(pool.n)
     if json:
         rows = {c.name: {k: [c.mean[k - 1], c.low[k - 1], c.high[k - 1]] for k in ks} for c in curves}
@@ -102,16 +101,13 @@ def ranged(curve: "Curve", k: int) -> str:
     return f"{mean:.1f} ({low:.1f} to {high:.1f})"
 
 
-def table(pool: "Pool", curves: Sequence["Curve"]) -> str:
+def table(curves: Sequence["Curve"], spent: Sequence[float]) -> str:
     """CSV: a row for each number of samples."""
-    from mullover.evaluate.curves import spent_tokens
-
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     parts = ("", " low", " high", " error")
     writer.writerow(["samples", "tokens", *(f"{c.name}{part}" for c in curves for part in parts)])
-    spent = spent_tokens(pool)
-    for i in range(pool.n):
+    for i, tokens in enumerate(spent):
         cells = [value[i] for c in curves for value in (c.mean, c.low, c.high, c.error)]
-        writer.writerow([i + 1, round(float(spent[i]), 2), *(round(float(cell), 6) for cell in cells)])
+        writer.writerow([i + 1, round(tokens, 2), *(round(float(cell), 6) for cell in cells)])
     return buffer.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -39,6 +40,12 @@ def find_run(name: str, index: Index) -> Path:
     near = get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]}?" if near else "`mull runs ls` lists them"
     raise OptionError(f"no run {name!r}; {hint}")
+
+
+def find_runs(*names: str) -> list[Path]:
+    """`find_run` of each, for who needs no index beside that."""
+    with closing(Index.of_reader()) as index:
+        return [find_run(name, index) for name in names]
 
 
 def record_of(folder: Path, problem: str, index: Index) -> bytes:
